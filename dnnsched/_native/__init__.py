@@ -1,0 +1,1 @@
+"""Native modules; private: use the public modules of :mod:`dnnsched`."""

@@ -1,0 +1,56 @@
+/* Utilities shared by the binding modules: strict array checks and status -> exception.
+ *
+ * Native entry points are strict: exact dtype, native byte order, aligned, C-contiguous
+ * unless a flag says otherwise, writeable outputs. The Python layer converts.
+ */
+#ifndef DNSPY_H
+#define DNSPY_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#ifndef DNSPY_IMPLEMENTATION
+#define NO_IMPORT_ARRAY
+#endif
+#include <numpy/arrayobject.h>
+
+#include "dns/cpu.h"
+#include "dns/status.h"
+
+/* Per-module state that every binding module begins with. */
+typedef struct dnspy_state {
+    PyObject *format_error; /* dnnsched.errors.FormatError (a ValueError) */
+    PyObject *state_error;  /* dnnsched.errors.StateError (a RuntimeError) */
+    dns_isa isa;            /* level in use, chosen at import */
+} dnspy_state;
+
+/* Imports NumPy's C API and fills *st; 0 on success, -1 with an exception set. Call from Py_mod_exec. */
+int dnspy_init(dnspy_state *st);
+int dnspy_traverse(dnspy_state *st, visitproc visit, void *arg);
+void dnspy_clear(dnspy_state *st);
+
+#define DNSPY_IN 0
+#define DNSPY_OUT 1      /* must be writeable */
+#define DNSPY_OPTIONAL 2 /* None gives NULL without an exception */
+#define DNSPY_ROWS 4     /* last axis contiguous is enough (row stride is the caller's to read) */
+
+/* A borrowed array of exactly this dtype and ndim (-1 = any), or NULL with TypeError / ValueError
+ * that names the argument. Zero-size arrays pass. */
+PyArrayObject *dnspy_want(PyObject *obj, const char *name, int typenum, int ndim, int flags);
+
+/* As dnspy_want, and axis extents must equal dims[i] wherever dims[i] >= 0. */
+PyArrayObject *dnspy_want_shape(PyObject *obj, const char *name, int typenum, int ndim,
+                                const npy_intp *dims, int flags);
+
+/* 0 if the two arrays share no memory, else -1 with ValueError naming both. */
+int dnspy_no_overlap(PyArrayObject *a, const char *an, PyArrayObject *b, const char *bn);
+
+/* Sets the exception of a failed status (ValueError, FormatError, MemoryError, StateError,
+ * NotImplementedError, SystemError) with err's message and returns NULL. A DNS_ERR_CALLBACK
+ * whose exception is already set keeps it. */
+PyObject *dnspy_raise(dnspy_state *st, dns_status code, const dns_error *err);
+
+/* 0 if nargs is what the function takes, else -1 with TypeError. */
+int dnspy_nargs(const char *fn, Py_ssize_t got, Py_ssize_t min, Py_ssize_t max);
+
+#endif

@@ -1,0 +1,165 @@
+"""Native parts of dnnsched; everything else is in pyproject.toml.
+
+Every C file under csrc/<folder>/ is picked up by name:
+  x.c          compiled once, portable baseline
+  x_isa.c      compiled once per instruction-set level with -DDNS_ISA=<level>
+  x_avx2.c     compiled with the AVX2 flags only; x_avx512.c with the AVX-512 flags only
+Each dnnsched/_native/<name>module.c becomes the extension dnnsched._native._<name>.
+
+Environment: DNNSCHED_BUILD = release (default) | debug | asan | cov;  DNNSCHED_WERROR = 1.
+OpenBLAS will be added by DNNSCHED_BLAS with the first kernel that calls it (see `blas_arguments`).
+"""
+
+import os
+import platform
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from glob import glob
+
+import numpy
+from setuptools import Extension, setup
+from setuptools.command.build_clib import build_clib
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+
+FOLDERS = ["base", "kernels", "accel", "policy", "sim", "search"]
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+ISA_FLAGS = {
+    "generic": [],
+    "avx2": ["-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2", "-mpopcnt", "-mlzcnt"],
+    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2",
+               "-mpopcnt", "-mlzcnt", "-mprefer-vector-width=512"],
+}
+LEVELS = list(ISA_FLAGS) if X86 else ["generic"]
+
+PROFILE = os.environ.get("DNNSCHED_BUILD", "release")
+PROFILE_FLAGS = {
+    "release": (["-O3"], []),
+    "debug": (["-O1", "-g", "-UNDEBUG"], []),
+    "asan": (["-O1", "-g", "-UNDEBUG", "-fno-wrapv", "-fno-omit-frame-pointer", "-fsanitize=address,undefined",
+              "-fno-sanitize-recover=undefined"], ["-fsanitize=address,undefined"]),
+    "cov": (["-O0", "-g", "-UNDEBUG", "--coverage"], ["--coverage"]),
+}
+if PROFILE not in PROFILE_FLAGS:
+    raise SystemExit(f"DNNSCHED_BUILD: expected one of {sorted(PROFILE_FLAGS)}, got {PROFILE!r}")
+
+WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wundef", "-Wdouble-promotion", "-Wstrict-prototypes", "-Wwrite-strings"]
+if os.environ.get("DNNSCHED_WERROR") == "1":
+    WARNINGS.append("-Werror")
+CFLAGS = ["-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", *WARNINGS, *PROFILE_FLAGS[PROFILE][0]]
+CORE_CFLAGS = [*CFLAGS, "-Wconversion", "-Wno-sign-conversion"]
+LDFLAGS = [*PROFILE_FLAGS[PROFILE][1]]
+HEADERS = sorted(glob("csrc/include/dns/*.h") + glob("csrc/*/*.h") + glob("dnnsched/_native/*.h"))
+
+
+def blas_arguments():
+    """Compiler and linker arguments for OpenBLAS: none until a kernel calls it."""
+    return {}
+
+
+def core_libraries():
+    """One static archive per instruction-set level; ISA files are compiled with nothing but their own flags."""
+    libraries = []
+    for level in LEVELS:
+        sources = []
+        for folder in FOLDERS:
+            for path in sorted(glob(f"csrc/{folder}/*.c")):
+                stem = os.path.splitext(os.path.basename(path))[0]
+                per_level = stem.endswith("_isa")
+                own = next((s for s in ("avx2", "avx512") if stem.endswith("_" + s)), "generic")
+                if per_level or own == level:
+                    sources.append(path)
+        if sources:
+            libraries.append((f"dns_{level}", {
+                "sources": sources,
+                "include_dirs": ["csrc/include", "csrc"],
+                "cflags": [*CORE_CFLAGS, *ISA_FLAGS[level], f"-DDNS_ISA={level}",
+                           *([] if X86 else ["-DDNS_NO_X86"])],
+            }))
+    return libraries
+
+
+class BuildClib(build_clib):
+    """Compiles each archive into its own folder (one source serves several levels) and on all cores."""
+
+    def build_libraries(self, libraries):
+        """Compile and archive every (name, build_info) pair."""
+        check_compiler(self.compiler)
+        for name, info in libraries:
+            output = os.path.join(self.build_temp, name)
+
+            def compile_one(source, info=info, output=output):
+                return self.compiler.compile([source], output_dir=output, include_dirs=info["include_dirs"],
+                                             extra_postargs=info["cflags"], depends=[source, *HEADERS])
+
+            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+                objects = [o for group in pool.map(compile_one, info["sources"]) for o in group]
+            archive = os.path.join(self.build_clib, self.compiler.library_filename(name))
+            if os.path.exists(archive):
+                os.remove(archive)
+            self.compiler.create_static_lib(objects, name, output_dir=self.build_clib)
+
+    def get_source_files(self):
+        """All C sources and headers (for the source distribution)."""
+        return sorted({s for _, info in self.libraries for s in info["sources"]} | set(HEADERS))
+
+
+class BuildExt(build_ext):
+    """Builds the archives first: `build_ext` alone (editable installs) does not."""
+
+    def run(self):
+        """Build the static archives, then the extension modules."""
+        self.run_command("build_clib")
+        clib = self.get_finalized_command("build_clib")
+        for extension in self.extensions:
+            extension.library_dirs = [clib.build_clib]
+            extension.extra_link_args = [*LDFLAGS]
+        super().run()
+
+
+class BuildPy(build_py):
+    """Installs the top-level data/ folder as dnnsched/data (package data)."""
+
+    def run(self):
+        """Copy the package, then the data files."""
+        super().run()
+        if self.editable_mode:
+            return
+        target = os.path.join(self.build_lib, "dnnsched", "data")
+        if os.path.isdir("data"):
+            shutil.copytree("data", target, dirs_exist_ok=True,
+                            ignore=shutil.ignore_patterns("__pycache__", "*.py", "*.pyc"))
+
+
+def check_compiler(compiler):
+    """Fail early, with the remedy, when there is no working C compiler."""
+    command = os.environ.get("CC", "").split()[:1] or getattr(compiler, "compiler_so", None) or ["cc"]
+    if shutil.which(command[0]) is None:
+        raise SystemExit(
+            f"dnnsched needs a C11 compiler and found none ({command[0]!r} is not on PATH). Install one and try again:\n"
+            "  Debian/Ubuntu: sudo apt-get install gcc python3-dev    Fedora: sudo dnf install gcc python3-devel\n"
+            "  conda: conda install -c conda-forge c-compiler          (or set CC to your compiler)")
+
+
+LIBRARIES = core_libraries()
+# Archives refer to each other in one direction only (portable code -> ISA tables), so one pass links them.
+EXTENSIONS = [
+    Extension(
+        "dnnsched._native._" + os.path.basename(path)[: -len("module.c")],
+        sources=[path, "dnnsched/_native/dnspy.c"],
+        include_dirs=["csrc/include", "csrc", "dnnsched/_native", numpy.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
+                       ("PY_ARRAY_UNIQUE_SYMBOL", "dnspy_ARRAY_API")],
+        libraries=[name for name, _ in LIBRARIES] + ["m"],
+        extra_compile_args=CFLAGS,
+        depends=[*HEADERS, *(s for _, info in LIBRARIES for s in info["sources"])],
+        **blas_arguments(),
+    )
+    for path in sorted(glob("dnnsched/_native/*module.c"))
+]
+
+setup(
+    libraries=LIBRARIES,
+    ext_modules=EXTENSIONS,
+    cmdclass={"build_clib": BuildClib, "build_ext": BuildExt, "build_py": BuildPy},
+)
