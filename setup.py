@@ -147,11 +147,11 @@ EXTENSIONS = [
     Extension(
         "dnnsched._native._" + os.path.basename(path)[: -len("module.c")],
         sources=[path, "dnnsched/_native/dnspy.c"],
-        include_dirs=["csrc/include", "csrc", "dnnsched/_native", numpy.get_include()],
+        include_dirs=["csrc/include", "csrc", "dnnsched/_native"],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
-                       ("PY_ARRAY_UNIQUE_SYMBOL", "dnspy_ARRAY_API")],
+                       ("PY_ARRAY_UNIQUE_SYMBOL", "dnspy_ARRAY_API"), ("DNNSCHED_PROFILE", PROFILE)],
         libraries=[name for name, _ in LIBRARIES] + ["m"],
-        extra_compile_args=CFLAGS,
+        extra_compile_args=[*CFLAGS, "-isystem", numpy.get_include()],  # system: its headers are not held to our warnings
         depends=[*HEADERS, *(s for _, info in LIBRARIES for s in info["sources"])],
         **blas_arguments(),
     )

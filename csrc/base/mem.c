@@ -1,4 +1,6 @@
 /* Default allocator and checked sizes. */
+#define _POSIX_C_SOURCE 200112L /* posix_memalign: unlike aligned_alloc it takes any size */
+
 #include "dns/mem.h"
 
 #include <stdlib.h>

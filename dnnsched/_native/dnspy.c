@@ -42,6 +42,53 @@ dnspy_clear(dnspy_state *st)
     Py_CLEAR(st->state_error);
 }
 
+PyDoc_STRVAR(get_isa_doc, "_isa()\n--\n\nInstruction-set level in use (int, 0 = generic).");
+
+static PyObject *
+get_isa(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    const dnspy_state *st = PyModule_GetState(module);
+    return PyLong_FromLong((long)st->isa);
+}
+
+PyDoc_STRVAR(set_isa_doc, "_set_isa(level, /)\n--\n\nUse at most this level and at most what the CPU runs; returns "
+                          "the level in use.");
+
+static PyObject *
+set_isa(PyObject *module, PyObject *arg)
+{
+    const long level = PyLong_AsLong(arg);
+    if (level == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (level < 0 || level >= DNS_N_ISA) {
+        PyErr_Format(PyExc_ValueError, "level: expected 0 to %d, got %ld", DNS_N_ISA - 1, level);
+        return NULL;
+    }
+    dnspy_state *st = PyModule_GetState(module);
+    const dns_isa top = dns_isa_detect();
+    st->isa = (dns_isa)level < top ? (dns_isa)level : top;
+    return PyLong_FromLong((long)st->isa);
+}
+
+static PyMethodDef isa_methods[] = {
+    {"_isa", get_isa, METH_NOARGS, get_isa_doc},
+    {"_set_isa", set_isa, METH_O, set_isa_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+dnspy_add_isa(PyObject *module)
+{
+    return PyModule_AddFunctions(module, isa_methods);
+}
+
+int
+dnspy_exec(PyObject *module)
+{
+    return dnspy_init(PyModule_GetState(module)) < 0 ? -1 : dnspy_add_isa(module);
+}
+
 static int
 check_layout(PyArrayObject *a, const char *name, int flags)
 {

@@ -29,6 +29,14 @@ int dnspy_init(dnspy_state *st);
 int dnspy_traverse(dnspy_state *st, visitproc visit, void *arg);
 void dnspy_clear(dnspy_state *st);
 
+/* Whole Py_mod_exec of a module whose state begins with dnspy_state and needs nothing else:
+ * dnspy_init() on its state, then dnspy_add_isa(). 0 on success, -1 with an exception set. */
+int dnspy_exec(PyObject *module);
+
+/* Adds _isa() and _set_isa(level) to the module, by which dnnsched.config.isa() reads and lowers
+ * st->isa. Call after dnspy_init. */
+int dnspy_add_isa(PyObject *module);
+
 #define DNSPY_IN 0
 #define DNSPY_OUT 1      /* must be writeable */
 #define DNSPY_OPTIONAL 2 /* None gives NULL without an exception */
