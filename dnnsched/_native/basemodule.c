@@ -4,8 +4,9 @@
 #define DNSPY_STRING2_(x) #x
 #define DNSPY_STRING_(x) DNSPY_STRING2_(x)
 
-PyDoc_STRVAR(isa_detected_doc, "isa_detected()\n--\n\n"
-                               "Highest level that the CPU, its operating system and this build can run (str).");
+PyDoc_STRVAR(isa_detected_doc,
+             "isa_detected()\n--\n\n"
+             "Highest level that the CPU, its operating system and this build can run (str).");
 
 static PyObject *
 isa_detected(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
@@ -13,8 +14,9 @@ isa_detected(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     return PyUnicode_FromString(dns_isa_name((int)dns_isa_detect()));
 }
 
-PyDoc_STRVAR(isa_allowed_doc, "isa_allowed()\n--\n\n"
-                              "isa_detected() lowered by the environment variable DNNSCHED_ISA (str).");
+PyDoc_STRVAR(isa_allowed_doc,
+             "isa_allowed()\n--\n\n"
+             "isa_detected() lowered by the environment variable DNNSCHED_ISA (str).");
 
 static PyObject *
 isa_allowed(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
@@ -22,7 +24,8 @@ isa_allowed(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     return PyUnicode_FromString(dns_isa_name((int)dns_isa_default(NULL)));
 }
 
-PyDoc_STRVAR(status_name_doc, "status_name(code, /)\n--\n\nName of a status code of the C library (str).");
+PyDoc_STRVAR(status_name_doc,
+             "status_name(code, /)\n--\n\nName of a status code of the C library (str).");
 
 static PyObject *
 status_name(PyObject *Py_UNUSED(module), PyObject *arg)
@@ -52,8 +55,8 @@ build_info(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 #else
     const char *sanitizer = "none";
 #endif
-    return Py_BuildValue("{s:s,s:s,s:s}", "compiler", compiler, "profile", DNSPY_STRING_(DNNSCHED_PROFILE),
-                         "sanitizer", sanitizer);
+    return Py_BuildValue("{s:s,s:s,s:s}", "compiler", compiler, "profile",
+                         DNSPY_STRING_(DNNSCHED_PROFILE), "sanitizer", sanitizer);
 }
 
 static PyMethodDef methods[] = {

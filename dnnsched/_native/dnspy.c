@@ -21,7 +21,8 @@ dnspy_init(dnspy_state *st)
     st->isa = dns_isa_default(&bad);
     if (bad != NULL &&
         PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
-                         "DNNSCHED_ISA: expected generic, avx2 or avx512, got '%s'; ignored", bad) < 0) {
+                         "DNNSCHED_ISA: expected generic, avx2 or avx512, got '%s'; ignored",
+                         bad) < 0) {
         return -1;
     }
     return 0;
@@ -51,8 +52,10 @@ get_isa(PyObject *module, PyObject *Py_UNUSED(ignored))
     return PyLong_FromLong((long)st->isa);
 }
 
-PyDoc_STRVAR(set_isa_doc, "_set_isa(level, /)\n--\n\nUse at most this level and at most what the CPU runs; returns "
-                          "the level in use.");
+PyDoc_STRVAR(
+    set_isa_doc,
+    "_set_isa(level, /)\n--\n\nUse at most this level and at most what the CPU runs; returns "
+    "the level in use.");
 
 static PyObject *
 set_isa(PyObject *module, PyObject *arg)
@@ -101,13 +104,15 @@ check_layout(PyArrayObject *a, const char *name, int flags)
         const npy_intp item = PyArray_ITEMSIZE(a);
         if (nd > 0 && PyArray_SIZE(a) > 0 &&
             (PyArray_STRIDE(a, nd - 1) != item && PyArray_DIM(a, nd - 1) > 1)) {
-            PyErr_Format(PyExc_ValueError, "%s: expected a contiguous last axis, got stride %zd bytes", name,
+            PyErr_Format(PyExc_ValueError,
+                         "%s: expected a contiguous last axis, got stride %zd bytes", name,
                          (Py_ssize_t)PyArray_STRIDE(a, nd - 1));
             return -1;
         }
     }
     else if (!PyArray_IS_C_CONTIGUOUS(a)) {
-        PyErr_Format(PyExc_ValueError, "%s: expected a C-contiguous array, got a strided one", name);
+        PyErr_Format(PyExc_ValueError, "%s: expected a C-contiguous array, got a strided one",
+                     name);
         return -1;
     }
     if ((flags & DNSPY_OUT) && !PyArray_ISWRITEABLE(a)) {
@@ -128,8 +133,8 @@ dnspy_want(PyObject *obj, const char *name, int typenum, int ndim, int flags)
         return NULL;
     }
     if (!PyArray_Check(obj)) {
-        PyErr_Format(PyExc_TypeError, "%s: expected a NumPy array of %R, got %.100s", name, (PyObject *)want,
-                     Py_TYPE(obj)->tp_name);
+        PyErr_Format(PyExc_TypeError, "%s: expected a NumPy array of %R, got %.100s", name,
+                     (PyObject *)want, Py_TYPE(obj)->tp_name);
         Py_DECREF(want);
         return NULL;
     }
@@ -142,14 +147,16 @@ dnspy_want(PyObject *obj, const char *name, int typenum, int ndim, int flags)
     }
     Py_DECREF(want);
     if (ndim >= 0 && PyArray_NDIM(a) != ndim) {
-        PyErr_Format(PyExc_ValueError, "%s: expected %d dimension(s), got %d", name, ndim, PyArray_NDIM(a));
+        PyErr_Format(PyExc_ValueError, "%s: expected %d dimension(s), got %d", name, ndim,
+                     PyArray_NDIM(a));
         return NULL;
     }
     return check_layout(a, name, flags) < 0 ? NULL : a;
 }
 
 PyArrayObject *
-dnspy_want_shape(PyObject *obj, const char *name, int typenum, int ndim, const npy_intp *dims, int flags)
+dnspy_want_shape(PyObject *obj, const char *name, int typenum, int ndim, const npy_intp *dims,
+                 int flags)
 {
     PyArrayObject *a = dnspy_want(obj, name, typenum, ndim, flags);
     if (a == NULL) {
@@ -221,7 +228,8 @@ int
 dnspy_nargs(const char *fn, Py_ssize_t got, Py_ssize_t min, Py_ssize_t max)
 {
     if (got < min || got > max) {
-        PyErr_Format(PyExc_TypeError, "%s: expected %zd to %zd arguments, got %zd", fn, min, max, got);
+        PyErr_Format(PyExc_TypeError, "%s: expected %zd to %zd arguments, got %zd", fn, min, max,
+                     got);
         return -1;
     }
     return 0;

@@ -24,7 +24,8 @@ typedef struct dnspy_state {
     dns_isa isa;            /* level in use, chosen at import */
 } dnspy_state;
 
-/* Imports NumPy's C API and fills *st; 0 on success, -1 with an exception set. Call from Py_mod_exec. */
+/* Imports NumPy's C API and fills *st; 0 on success, -1 with an exception set. Call from
+ * Py_mod_exec. */
 int dnspy_init(dnspy_state *st);
 int dnspy_traverse(dnspy_state *st, visitproc visit, void *arg);
 void dnspy_clear(dnspy_state *st);
