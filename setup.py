@@ -13,6 +13,9 @@ OpenBLAS will be added by DNNSCHED_BLAS with the first kernel that calls it (see
 import os
 import platform
 import shutil
+import subprocess
+import sysconfig
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 
@@ -131,14 +134,30 @@ class BuildPy(build_py):
                             ignore=shutil.ignore_patterns("__pycache__", "*.py", "*.pyc"))
 
 
+PROBE = "#include <Python.h>\n#include <math.h>\n_Static_assert(sizeof(void *) >= 4, \"C11\");\n"
+REMEDY = """  Debian, Ubuntu: sudo apt-get install gcc libc6-dev python3-dev
+  Fedora:         sudo dnf install gcc glibc-devel python3-devel
+  conda:          conda install -c conda-forge c-compiler
+  or set the environment variable CC to a C compiler that you have."""
+
+
 def check_compiler(compiler):
-    """Fail early, with the remedy, when there is no working C compiler."""
-    command = os.environ.get("CC", "").split()[:1] or getattr(compiler, "compiler_so", None) or ["cc"]
+    """Fail early, with the remedy, when no C11 compiler with the Python headers is there."""
+    command = list(getattr(compiler, "compiler_so", None) or ["cc"])
     if shutil.which(command[0]) is None:
-        raise SystemExit(
-            f"dnnsched needs a C11 compiler and found none ({command[0]!r} is not on PATH). Install one and try again:\n"
-            "  Debian/Ubuntu: sudo apt-get install gcc python3-dev    Fedora: sudo dnf install gcc python3-devel\n"
-            "  conda: conda install -c conda-forge c-compiler          (or set CC to your compiler)")
+        raise SystemExit(f"\ndnnsched needs a C11 compiler and found none: {command[0]!r} is not on PATH. "
+                         f"Install one and try again:\n{REMEDY}\n")
+    with tempfile.TemporaryDirectory() as folder:
+        probe = os.path.join(folder, "probe.c")
+        with open(probe, "w", encoding="utf-8") as file:
+            file.write(PROBE)
+        done = subprocess.run([*command, "-std=c11", f"-I{sysconfig.get_path('include')}",
+                               f"-I{sysconfig.get_path('platinclude')}", "-c", probe, "-o", os.path.join(folder, "probe.o")],
+                              capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        what = "the Python headers (Python.h)" if "Python.h" in done.stderr else "a working C11 compiler"
+        raise SystemExit(f"\ndnnsched needs {what}; {' '.join(command[:1])!r} says:\n{done.stderr.strip()[:600]}\n"
+                         f"Install what is missing and try again:\n{REMEDY}\n")
 
 
 LIBRARIES = core_libraries()
