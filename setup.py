@@ -49,7 +49,8 @@ if PROFILE not in PROFILE_FLAGS:
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wundef", "-Wdouble-promotion", "-Wstrict-prototypes", "-Wwrite-strings"]
 if os.environ.get("DNNSCHED_WERROR") == "1":
     WARNINGS.append("-Werror")
-CFLAGS = ["-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", *WARNINGS, *PROFILE_FLAGS[PROFILE][0]]
+CFLAGS = ["-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", *WARNINGS,
+          *PROFILE_FLAGS[PROFILE][0]]
 CORE_CFLAGS = [*CFLAGS, "-Wconversion", "-Wno-sign-conversion"]
 LDFLAGS = [*PROFILE_FLAGS[PROFILE][1]]
 HEADERS = sorted(glob("csrc/include/dns/*.h") + glob("csrc/*/*.h") + glob("dnnsched/_native/*.h"))
@@ -144,6 +145,7 @@ REMEDY = """  Debian, Ubuntu: sudo apt-get install gcc libc6-dev python3-dev
 def check_compiler(compiler):
     """Fail early, with the remedy, when no C11 compiler with the Python headers is there."""
     command = list(getattr(compiler, "compiler_so", None) or ["cc"])
+    include = [f"-I{sysconfig.get_path(kind)}" for kind in ("include", "platinclude")]
     if shutil.which(command[0]) is None:
         raise SystemExit(f"\ndnnsched needs a C11 compiler and found none: {command[0]!r} is not on PATH. "
                          f"Install one and try again:\n{REMEDY}\n")
@@ -151,8 +153,7 @@ def check_compiler(compiler):
         probe = os.path.join(folder, "probe.c")
         with open(probe, "w", encoding="utf-8") as file:
             file.write(PROBE)
-        done = subprocess.run([*command, "-std=c11", f"-I{sysconfig.get_path('include')}",
-                               f"-I{sysconfig.get_path('platinclude')}", "-c", probe, "-o", os.path.join(folder, "probe.o")],
+        done = subprocess.run([*command, "-std=c11", *include, "-c", probe, "-o", os.path.join(folder, "probe.o")],
                               capture_output=True, text=True, check=False)
     if done.returncode != 0:
         what = "the Python headers (Python.h)" if "Python.h" in done.stderr else "a working C11 compiler"
@@ -170,7 +171,7 @@ EXTENSIONS = [
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
                        ("PY_ARRAY_UNIQUE_SYMBOL", "dnspy_ARRAY_API"), ("DNNSCHED_PROFILE", PROFILE)],
         libraries=[name for name, _ in LIBRARIES] + ["m"],
-        extra_compile_args=[*CFLAGS, "-isystem", numpy.get_include()],  # system: its headers are not held to our warnings
+        extra_compile_args=[*CFLAGS, "-isystem", numpy.get_include()],  # not held to our warnings
         depends=[*HEADERS, *(s for _, info in LIBRARIES for s in info["sources"])],
         **blas_arguments(),
     )
@@ -180,5 +181,6 @@ EXTENSIONS = [
 setup(
     libraries=LIBRARIES,
     ext_modules=EXTENSIONS,
+    options={"build": {"build_base": os.path.join("build", PROFILE)}},  # profiles share no object file
     cmdclass={"build_clib": BuildClib, "build_ext": BuildExt, "build_py": BuildPy},
 )

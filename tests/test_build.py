@@ -165,9 +165,8 @@ def distributions(tmp_path_factory):
 def test_source_distribution_is_complete(distributions):
     with tarfile.open(distributions[0]) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
-    tracked = [str(p.relative_to(ROOT)) for folder in ("csrc", "dnnsched", "tests", "tools", "data", "docs", "notebooks",
-                                                        "benchmarks")
-               for p in (ROOT / folder).rglob("*") if p.is_file()
+    folders = ("csrc", "dnnsched", "tests", "tools", "data", "docs", "notebooks", "benchmarks")
+    tracked = [str(p.relative_to(ROOT)) for folder in folders for p in (ROOT / folder).rglob("*") if p.is_file()
                and not {"build", "__pycache__", "_build", "generated", ".ipynb_checkpoints"} & set(p.parts)
                and p.suffix not in (".so", ".o", ".a", ".pyc", ".ipynb")]
     assert len(tracked) > 20
@@ -208,7 +207,8 @@ def test_wheel_runs_in_a_clean_environment(distributions, tmp_path):
 def checkout(tmp_path):
     """Enough of the project to build, in a folder of its own."""
     for name in ("csrc", "dnnsched"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.so", "build", "data", "__pycache__"))
+        shutil.copytree(ROOT / name, tmp_path / name,
+                        ignore=shutil.ignore_patterns("*.so", "build", "data", "__pycache__"))
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path

@@ -13,8 +13,8 @@ from dnnsched._native import _base
 
 
 def run_python(code, **env):
-    """Output of `code` in a fresh interpreter."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
+    """Output of `code` in a fresh interpreter that sees the installed package, not the current folder's."""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False,
                           env={**os.environ, **env}, timeout=120)
     assert done.returncode == 0, done.stderr
     return done

@@ -70,7 +70,8 @@ def check_includes(csrc):
                 yield path, line_of(text, match.start()), f"includes {name}: the C library stands alone"
             used = owners.get(name) or (name.split("/")[0] if name.split("/")[0] in MAY_USE else None)
             if used and folder in MAY_USE and used not in MAY_USE[folder]:
-                yield path, line_of(text, match.start()), f"includes {name} of {used}: {folder} may use {sorted(MAY_USE[folder])}"
+                allowed = sorted(MAY_USE[folder])
+                yield path, line_of(text, match.start()), f"includes {name} of {used}: {folder} may use {allowed}"
 
 
 def check_calls(csrc):
