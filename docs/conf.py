@@ -1,0 +1,63 @@
+"""Sphinx configuration: `sphinx-build docs docs/_build`.
+
+API pages come from the docstrings (numpydoc), the gallery from notebooks/*.py, which are copied here
+and executed while building; DNNSCHED_DOCS_EXECUTE=off leaves the execution out.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import dnnsched
+
+HERE = Path(__file__).resolve().parent
+NOTEBOOKS = HERE.parent / "notebooks"
+GALLERY = HERE / "gallery"
+
+project = "dnnsched"
+author = "dnnsched developers"
+copyright = "dnnsched developers"
+version = release = dnnsched.__version__
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax", "numpydoc", "myst_nb"]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "_templates", "conf.py"]
+html_theme = "alabaster"
+html_theme_options = {
+    "description": "Scheduling and cost models for dynamic and sparse DNN inference",
+    "fixed_sidebar": True,
+    "page_width": "1100px",
+    "sidebar_width": "240px",
+}
+html_sidebars = {"**": ["about.html", "searchfield.html", "navigation.html"]}
+
+autosummary_generate = True
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+# A documented parameter that the function has not, or a section nobody knows: docstring and code have drifted apart.
+numpydoc_validation_checks = {"GL06", "PR02"}
+
+myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
+nb_execution_mode = os.environ.get("DNNSCHED_DOCS_EXECUTE", "auto")
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+
+
+def copy_notebooks():
+    """Copy the notebooks' sources beside the pages, and list them on the gallery page."""
+    shutil.rmtree(GALLERY, ignore_errors=True)
+    GALLERY.mkdir()
+    names = []
+    for path in sorted(NOTEBOOKS.glob("[0-9]*.py")):
+        shutil.copy(path, GALLERY)
+        names.append(path.stem)
+    text = ("# Gallery\n\nThe notebooks in `notebooks/`, executed while this documentation was built.\n\n"
+            "```{toctree}\n:maxdepth: 1\n\n" + "\n".join(names) + "\n```\n")
+    (GALLERY / "index.md").write_text(text, encoding="utf-8")
+
+
+copy_notebooks()
