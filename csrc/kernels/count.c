@@ -26,10 +26,14 @@ dns_count_ops_select(dns_isa isa)
 }
 
 uint32_t
-dns_count_limit(float eps)
+dns_count_limit(double eps)
 {
+    float nearest = (float)eps;
+    if ((double)nearest > eps) {
+        nearest = nextafterf(nearest, 0.0F);
+    }
     uint32_t bits;
-    memcpy(&bits, &eps, sizeof bits);
+    memcpy(&bits, &nearest, sizeof bits);
     return bits & 0x7fffffffU;
 }
 
@@ -102,8 +106,8 @@ size_t
 dns_window_work(const dns_window *g)
 {
     const size_t masks = dns_mask_words((size_t)g->in_w) * (size_t)g->kernel_w;
-    const size_t halves = 2 * (size_t)g->kernel_h + (size_t)g->in_h + 1 +
-                          (size_t)g->kernel_h * (size_t)g->kernel_w;
+    const size_t halves =
+        2 * (size_t)g->kernel_h + (size_t)g->in_h + 1 + (size_t)g->kernel_h * (size_t)g->kernel_w;
     return masks + halves / 2 + 1;
 }
 
@@ -113,14 +117,12 @@ dns_window_rect(const dns_window *g)
     uint64_t rows = 0;
     uint64_t columns = 0;
     for (int32_t i = 0; i < g->kernel_h; i++) {
-        rows += (uint64_t)dns_window_span(i, g->in_h, g->out_h, g->stride_h, g->dilation_h,
-                                          g->pad_h)
-                    .n;
+        rows +=
+            (uint64_t)dns_window_span(i, g->in_h, g->out_h, g->stride_h, g->dilation_h, g->pad_h).n;
     }
     for (int32_t j = 0; j < g->kernel_w; j++) {
-        columns += (uint64_t)dns_window_span(j, g->in_w, g->out_w, g->stride_w, g->dilation_w,
-                                             g->pad_w)
-                       .n;
+        columns +=
+            (uint64_t)dns_window_span(j, g->in_w, g->out_w, g->stride_w, g->dilation_w, g->pad_w).n;
     }
     return rows * columns;
 }

@@ -210,8 +210,7 @@ weights(const float *w, size_t groups, size_t rows, size_t n, uint32_t limit, in
 static void
 column_mask(const dns_window *g, int32_t j, uint64_t *mask)
 {
-    const dns_span s =
-        dns_window_span(j, g->in_w, g->out_w, g->stride_w, g->dilation_w, g->pad_w);
+    const dns_span s = dns_window_span(j, g->in_w, g->out_w, g->stride_w, g->dilation_w, g->pad_w);
     memset(mask, 0, dns_mask_words((size_t)g->in_w) * sizeof *mask);
     for (int64_t i = 0; i < s.n; i++) {
         const size_t x = (size_t)(s.first + i * g->stride_w);
@@ -299,8 +298,7 @@ channel_windows(const dns_window *g, const window_work *w, const uint64_t *bits,
 }
 
 static void
-windows(const dns_window *g, const uint64_t *bits, size_t channels, uint32_t *count,
-        uint64_t *work)
+windows(const dns_window *g, const uint64_t *bits, size_t channels, uint32_t *count, uint64_t *work)
 {
     const size_t plane = (size_t)g->in_h * dns_mask_words((size_t)g->in_w);
     const size_t kernel = (size_t)g->kernel_h * (size_t)g->kernel_w;

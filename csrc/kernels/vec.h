@@ -71,8 +71,8 @@ vu_sum(vu x)
 static inline vu
 vu_popcount64(vu x)
 {
-    const __m512i table = _mm512_broadcast_i32x4(
-        _mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+    const __m512i table =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
     const __m512i nibble = _mm512_set1_epi8(15);
     const __m512i low = _mm512_shuffle_epi8(table, _mm512_and_si512(x, nibble));
     const __m512i high =
@@ -194,8 +194,8 @@ vu_sum(vu x)
 static inline vu
 vu_popcount64(vu x)
 {
-    const __m256i table = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+    const __m256i table =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
     const __m256i nibble = _mm256_set1_epi8(15);
     const __m256i low = _mm256_shuffle_epi8(table, _mm256_and_si256(x, nibble));
     const __m256i high =
@@ -208,8 +208,8 @@ vu_popcount64(vu x)
 static inline uint64_t
 vu_over_half(const float *p, vu limit)
 {
-    const __m256i ab = _mm256_packs_epi32(vu_over_lanes(vu_load(p), limit),
-                                          vu_over_lanes(vu_load(p + 8), limit));
+    const __m256i ab =
+        _mm256_packs_epi32(vu_over_lanes(vu_load(p), limit), vu_over_lanes(vu_load(p + 8), limit));
     const __m256i cd = _mm256_packs_epi32(vu_over_lanes(vu_load(p + 16), limit),
                                           vu_over_lanes(vu_load(p + 24), limit));
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
@@ -227,10 +227,8 @@ static inline uint64_t
 vu_bytes_word(const uint8_t *p)
 {
     const __m256i zero = _mm256_setzero_si256();
-    const uint32_t low =
-        (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(vu_load(p), zero));
-    const uint32_t high =
-        (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(vu_load(p + 32), zero));
+    const uint32_t low = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(vu_load(p), zero));
+    const uint32_t high = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(vu_load(p + 32), zero));
     return ~((uint64_t)high << 32 | low);
 }
 

@@ -90,9 +90,10 @@ typedef struct dns_count_ops {
 /* Table of the highest level <= isa that this build holds. */
 const dns_count_ops *dns_count_ops_select(dns_isa isa);
 
-/* Bit pattern that magnitudes are compared with; eps must be >= 0 and not NaN. With eps = +inf
- * only NaN counts as non-zero; with the largest finite float, only inf and NaN. */
-uint32_t dns_count_limit(float eps);
+/* Bit pattern of the largest float <= eps, with which magnitudes are compared; eps must be >= 0 and
+ * not NaN. With eps = +inf only NaN counts as non-zero; with any finite eps beyond the largest
+ * float, inf and NaN do. */
+uint32_t dns_count_limit(double eps);
 
 /* Fails with DNS_ERR_VALUE unless eps >= 0. */
 DNS_NODISCARD dns_status dns_count_check_eps(double eps, dns_error *err);

@@ -1,0 +1,486 @@
+/* Binding of csrc/kernels: masks and counts. Arrays come checked and shaped from dnnsched.kernels;
+ * every function takes the instruction-set level last (-1 = the module's). */
+#include "dnspy.h"
+
+#include "dns/count.h"
+#include "dns/mem.h"
+
+#include <string.h>
+
+/* Below this many bytes of input a call is shorter than giving up the GIL is worth. */
+#define RELEASE_BYTES 65536
+
+#define BEGIN_LONG(bytes)                                                                          \
+    PyThreadState *thread_ = (bytes) >= RELEASE_BYTES ? PyEval_SaveThread() : NULL
+#define END_LONG                                                                                   \
+    if (thread_ != NULL) {                                                                         \
+        PyEval_RestoreThread(thread_);                                                             \
+    }
+
+#define SIZE(array) ((size_t)PyArray_SIZE(array))
+#define DIM(array, axis) ((size_t)PyArray_DIM(array, axis))
+
+/* Kernel table of a level argument; NULL with an exception set. */
+static const dns_count_ops *
+ops_of(PyObject *module, PyObject *level)
+{
+    const dnspy_state *st = PyModule_GetState(module);
+    const long isa = PyLong_AsLong(level);
+    if (isa == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (isa > (long)dns_isa_detect()) {
+        PyErr_Format(PyExc_ValueError, "isa: expected at most %s on this machine, got %s",
+                     dns_isa_name((int)dns_isa_detect()), dns_isa_name((int)isa));
+        return NULL;
+    }
+    return dns_count_ops_select(isa < 0 ? st->isa : (dns_isa)isa);
+}
+
+/* Comparison limit of an eps argument; 0 on success, -1 with an exception set. */
+static int
+limit_of(PyObject *module, PyObject *arg, uint32_t *limit)
+{
+    dns_error err;
+    const double eps = PyFloat_AsDouble(arg);
+    if (eps == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    const dns_status status = dns_count_check_eps(eps, &err);
+    if (status != DNS_OK) {
+        (void)dnspy_raise(PyModule_GetState(module), status, &err);
+        return -1;
+    }
+    *limit = dns_count_limit(eps);
+    return 0;
+}
+
+/* Row stride of a 2-d array in elements. */
+static ptrdiff_t
+row_stride(PyArrayObject *x)
+{
+    return DIM(x, 0) < 2 ? (ptrdiff_t)DIM(x, 1) : PyArray_STRIDE(x, 0) / PyArray_ITEMSIZE(x);
+}
+
+/* Positive size argument, or 0 with an exception set. */
+static size_t
+positive(PyObject *arg, const char *name)
+{
+    const Py_ssize_t n = PyLong_AsSsize_t(arg);
+    if (n == -1 && PyErr_Occurred()) {
+        return 0;
+    }
+    if (n < 1) {
+        PyErr_Format(PyExc_ValueError, "%s: expected an integer >= 1, got %zd", name, n);
+        return 0;
+    }
+    return (size_t)n;
+}
+
+/* Geometry from an int32 array in the order of dns_window's fields; 0 or -1 with an exception. */
+static int
+window_of(PyObject *module, PyObject *arg, dns_window *g)
+{
+    const npy_intp twelve = sizeof *g / sizeof(int32_t);
+    PyArrayObject *a = dnspy_want_shape(arg, "window", NPY_INT32, 1, &twelve, DNSPY_IN);
+    if (a == NULL) {
+        return -1;
+    }
+    memcpy(g, PyArray_DATA(a), sizeof *g);
+    dns_error err;
+    const dns_status status = dns_window_check(g, &err);
+    if (status != DNS_OK) {
+        (void)dnspy_raise(PyModule_GetState(module), status, &err);
+        return -1;
+    }
+    return 0;
+}
+
+static uint64_t *
+window_work(const dns_window *g)
+{
+    uint64_t *work = dns_mem_new(NULL, dns_window_work(g), sizeof *work);
+    if (work == NULL) {
+        (void)PyErr_NoMemory();
+    }
+    return work;
+}
+
+PyDoc_STRVAR(pack_f32_doc,
+             "pack_f32(x, eps, out, isa, /)\n--\n\n"
+             "Mask of float32 rows (R, W) into uint64 (R, ceil(W/64)): |x| > eps or NaN.");
+
+static PyObject *
+pack_f32(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (dnspy_nargs("pack_f32", nargs, 4, 4) < 0) {
+        return NULL;
+    }
+    PyArrayObject *x = dnspy_want(args[0], "x", NPY_FLOAT32, 2, DNSPY_ROWS);
+    uint32_t limit = 0;
+    if (x == NULL || limit_of(module, args[1], &limit) < 0) {
+        return NULL;
+    }
+    const npy_intp dims[2] = {PyArray_DIM(x, 0), (npy_intp)dns_mask_words(DIM(x, 1))};
+    PyArrayObject *out = dnspy_want_shape(args[2], "out", NPY_UINT64, 2, dims, DNSPY_OUT);
+    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[3]);
+    if (ops == NULL || dnspy_no_overlap(out, "out", x, "x") < 0) {
+        return NULL;
+    }
+    BEGIN_LONG(SIZE(x) * sizeof(float));
+    ops->pack_f32(PyArray_DATA(x), DIM(x, 0), DIM(x, 1), row_stride(x), limit, PyArray_DATA(out));
+    END_LONG;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(pack_bool_doc, "pack_bool(x, out, isa, /)\n--\n\n"
+                            "Mask of bool rows (R, W) into uint64 (R, ceil(W/64)).");
+
+static PyObject *
+pack_bool(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (dnspy_nargs("pack_bool", nargs, 3, 3) < 0) {
+        return NULL;
+    }
+    PyArrayObject *x = dnspy_want(args[0], "x", NPY_BOOL, 2, DNSPY_ROWS);
+    if (x == NULL) {
+        return NULL;
+    }
+    const npy_intp dims[2] = {PyArray_DIM(x, 0), (npy_intp)dns_mask_words(DIM(x, 1))};
+    PyArrayObject *out = dnspy_want_shape(args[1], "out", NPY_UINT64, 2, dims, DNSPY_OUT);
+    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[2]);
+    if (ops == NULL || dnspy_no_overlap(out, "out", x, "x") < 0) {
+        return NULL;
+    }
+    BEGIN_LONG(SIZE(x));
+    ops->pack_u8(PyArray_DATA(x), DIM(x, 0), DIM(x, 1), row_stride(x), PyArray_DATA(out));
+    END_LONG;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(nonzeros_f32_doc, "nonzeros_f32(x, eps, out, isa, /)\n--\n\n"
+                               "Non-zeros of each float32 row (R, W) into uint64 (R,).");
+
+static PyObject *
+nonzeros_f32(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (dnspy_nargs("nonzeros_f32", nargs, 4, 4) < 0) {
+        return NULL;
+    }
+    PyArrayObject *x = dnspy_want(args[0], "x", NPY_FLOAT32, 2, DNSPY_ROWS);
+    uint32_t limit = 0;
+    if (x == NULL || limit_of(module, args[1], &limit) < 0) {
+        return NULL;
+    }
+    PyArrayObject *out =
+        dnspy_want_shape(args[2], "out", NPY_UINT64, 1, PyArray_DIMS(x), DNSPY_OUT);
+    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[3]);
+    if (ops == NULL || dnspy_no_overlap(out, "out", x, "x") < 0) {
+        return NULL;
+    }
+    BEGIN_LONG(SIZE(x) * sizeof(float));
+    ops->nonzeros_f32(PyArray_DATA(x), DIM(x, 0), DIM(x, 1), row_stride(x), limit,
+                      PyArray_DATA(out));
+    END_LONG;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(popcount_doc, "popcount(a, b, isa, /)\n--\n\n"
+                           "Ones of uint64 words a, or of a & b when b is not None (int).");
+
+static PyObject *
+popcount(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (dnspy_nargs("popcount", nargs, 3, 3) < 0) {
+        return NULL;
+    }
+    PyArrayObject *a = dnspy_want(args[0], "a", NPY_UINT64, 1, DNSPY_IN);
+    if (a == NULL) {
+        return NULL;
+    }
+    PyArrayObject *b =
+        dnspy_want_shape(args[1], "b", NPY_UINT64, 1, PyArray_DIMS(a), DNSPY_OPTIONAL);
+    const dns_count_ops *ops = PyErr_Occurred() ? NULL : ops_of(module, args[2]);
+    if (ops == NULL) {
+        return NULL;
+    }
+    BEGIN_LONG(SIZE(a) * sizeof(uint64_t));
+    const uint64_t n = ops->popcount(PyArray_DATA(a), b == NULL ? NULL : PyArray_DATA(b), SIZE(a));
+    END_LONG;
+    return PyLong_FromUnsignedLongLong(n);
+}
+
+PyDoc_STRVAR(row_any_doc, "row_any(bits, out, isa, /)\n--\n\n"
+                          "Whether each mask row (R, words) has a one, into bool (R,).");
+
+static PyObject *
+row_any(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (dnspy_nargs("row_any", nargs, 3, 3) < 0) {
+        return NULL;
+    }
+    PyArrayObject *bits = dnspy_want(args[0], "bits", NPY_UINT64, 2, DNSPY_IN);
+    if (bits == NULL) {
+        return NULL;
+    }
+    PyArrayObject *out =
+        dnspy_want_shape(args[1], "out", NPY_BOOL, 1, PyArray_DIMS(bits), DNSPY_OUT);
+    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[2]);
+    if (ops == NULL || dnspy_no_overlap(out, "out", bits, "bits") < 0) {
+        return NULL;
+    }
+    BEGIN_LONG(SIZE(bits) * sizeof(uint64_t));
+    ops->row_any(PyArray_DATA(bits), DIM(bits, 0), DIM(bits, 1), PyArray_DATA(out));
+    END_LONG;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(tiles_doc,
+             "tiles(bits, width, th, tw, out, isa, /)\n--\n\n"
+             "Ones per th x tw tile of mask planes (P, H, words) into uint64 (P, TY, TX).");
+
+static PyObject *
+tiles(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (dnspy_nargs("tiles", nargs, 6, 6) < 0) {
+        return NULL;
+    }
+    PyArrayObject *bits = dnspy_want(args[0], "bits", NPY_UINT64, 3, DNSPY_IN);
+    const size_t w = bits == NULL ? 0 : positive(args[1], "width");
+    const size_t th = w == 0 ? 0 : positive(args[2], "tile height");
+    const size_t tw = th == 0 ? 0 : positive(args[3], "tile width");
+    if (tw == 0) {
+        return NULL;
+    }
+    if (DIM(bits, 2) != dns_mask_words(w)) {
+        PyErr_Format(PyExc_ValueError, "bits: expected %zu words per row of width %zu, got %zu",
+                     dns_mask_words(w), w, DIM(bits, 2));
+        return NULL;
+    }
+    const size_t h = DIM(bits, 1);
+    const npy_intp dims[3] = {PyArray_DIM(bits, 0), (npy_intp)(h / th + (h % th != 0)),
+                              (npy_intp)(w / tw + (w % tw != 0))};
+    PyArrayObject *out = dnspy_want_shape(args[4], "out", NPY_UINT64, 3, dims, DNSPY_OUT);
+    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[5]);
+    if (ops == NULL || dnspy_no_overlap(out, "out", bits, "bits") < 0) {
+        return NULL;
+    }
+    BEGIN_LONG(SIZE(bits) * sizeof(uint64_t));
+    ops->tiles(PyArray_DATA(bits), DIM(bits, 0), h, w, th, tw, PyArray_DATA(out));
+    END_LONG;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(weights_doc, "weights(w, eps, out, isa, /)\n--\n\n"
+                          "Non-zeros over the middle axis of float32 (G, R, N) into int32 (G, N).");
+
+static PyObject *
+weights(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (dnspy_nargs("weights", nargs, 4, 4) < 0) {
+        return NULL;
+    }
+    PyArrayObject *w = dnspy_want(args[0], "w", NPY_FLOAT32, 3, DNSPY_IN);
+    uint32_t limit = 0;
+    if (w == NULL || limit_of(module, args[1], &limit) < 0) {
+        return NULL;
+    }
+    if (DIM(w, 1) > INT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "w: expected less than 2^31 output channels per group");
+        return NULL;
+    }
+    const npy_intp dims[2] = {PyArray_DIM(w, 0), PyArray_DIM(w, 2)};
+    PyArrayObject *out = dnspy_want_shape(args[2], "out", NPY_INT32, 2, dims, DNSPY_OUT);
+    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[3]);
+    if (ops == NULL || dnspy_no_overlap(out, "out", w, "w") < 0) {
+        return NULL;
+    }
+    BEGIN_LONG(SIZE(w) * sizeof(float));
+    ops->weights(PyArray_DATA(w), DIM(w, 0), DIM(w, 1), DIM(w, 2), limit, PyArray_DATA(out));
+    END_LONG;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(windows_doc,
+             "windows(window, bits, out, isa, /)\n--\n\n"
+             "Ones of each channel (C, H, words) per kernel offset into uint32 (C, KH, KW).");
+
+static PyObject *
+windows(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    dns_window g;
+    if (dnspy_nargs("windows", nargs, 4, 4) < 0 || window_of(module, args[0], &g) < 0) {
+        return NULL;
+    }
+    const npy_intp in[3] = {-1, g.in_h, (npy_intp)dns_mask_words((size_t)g.in_w)};
+    PyArrayObject *bits = dnspy_want_shape(args[1], "bits", NPY_UINT64, 3, in, DNSPY_IN);
+    if (bits == NULL) {
+        return NULL;
+    }
+    const npy_intp to[3] = {PyArray_DIM(bits, 0), g.kernel_h, g.kernel_w};
+    PyArrayObject *out = dnspy_want_shape(args[2], "out", NPY_UINT32, 3, to, DNSPY_OUT);
+    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[3]);
+    if (ops == NULL || dnspy_no_overlap(out, "out", bits, "bits") < 0) {
+        return NULL;
+    }
+    uint64_t *work = window_work(&g);
+    if (work == NULL) {
+        return NULL;
+    }
+    BEGIN_LONG(SIZE(bits) * sizeof(uint64_t));
+    ops->windows(&g, PyArray_DATA(bits), DIM(bits, 0), PyArray_DATA(out), work);
+    END_LONG;
+    dns_mem_free(NULL, work, dns_window_work(&g), sizeof *work);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(valid_macs_doc,
+             "valid_macs(window, weights, bits, out, isa, /)\n--\n\n"
+             "Valid multiply-accumulates of masks (S, C, H, words) with weight counts\n"
+             "int32 (C, KH, KW) into uint64 (S,).");
+
+static PyObject *
+valid_macs(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    dns_window g;
+    if (dnspy_nargs("valid_macs", nargs, 5, 5) < 0 || window_of(module, args[0], &g) < 0) {
+        return NULL;
+    }
+    const npy_intp kernel[3] = {-1, g.kernel_h, g.kernel_w};
+    PyArrayObject *w = dnspy_want_shape(args[1], "weights", NPY_INT32, 3, kernel, DNSPY_IN);
+    if (w == NULL) {
+        return NULL;
+    }
+    const npy_intp in[4] = {-1, PyArray_DIM(w, 0), g.in_h,
+                            (npy_intp)dns_mask_words((size_t)g.in_w)};
+    PyArrayObject *bits = dnspy_want_shape(args[2], "bits", NPY_UINT64, 4, in, DNSPY_IN);
+    PyArrayObject *out = bits == NULL ? NULL
+                                      : dnspy_want_shape(args[3], "out", NPY_UINT64, 1,
+                                                         PyArray_DIMS(bits), DNSPY_OUT);
+    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[4]);
+    if (ops == NULL || dnspy_no_overlap(out, "out", bits, "bits") < 0) {
+        return NULL;
+    }
+    uint64_t *work = window_work(&g);
+    if (work == NULL) {
+        return NULL;
+    }
+    dns_error err;
+    BEGIN_LONG(SIZE(bits) * sizeof(uint64_t));
+    const dns_status status = dns_valid_macs(ops, &g, DIM(w, 0), PyArray_DATA(w), DIM(bits, 0),
+                                             PyArray_DATA(bits), PyArray_DATA(out), work, &err);
+    END_LONG;
+    dns_mem_free(NULL, work, dns_window_work(&g), sizeof *work);
+    if (status != DNS_OK) {
+        return dnspy_raise(PyModule_GetState(module), status, &err);
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(masked_sum_doc,
+             "masked_sum(bits, v, out, isa, /)\n--\n\n"
+             "Sum of int32 v (N,) over the ones of each mask row (S, words) into uint64 (S,).");
+
+static PyObject *
+masked_sum(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (dnspy_nargs("masked_sum", nargs, 4, 4) < 0) {
+        return NULL;
+    }
+    PyArrayObject *v = dnspy_want(args[1], "v", NPY_INT32, 1, DNSPY_IN);
+    if (v == NULL) {
+        return NULL;
+    }
+    const npy_intp in[2] = {-1, (npy_intp)dns_mask_words(SIZE(v))};
+    PyArrayObject *bits = dnspy_want_shape(args[0], "bits", NPY_UINT64, 2, in, DNSPY_IN);
+    PyArrayObject *out = bits == NULL ? NULL
+                                      : dnspy_want_shape(args[2], "out", NPY_UINT64, 1,
+                                                         PyArray_DIMS(bits), DNSPY_OUT);
+    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[3]);
+    if (ops == NULL || dnspy_no_overlap(out, "out", bits, "bits") < 0) {
+        return NULL;
+    }
+    const int32_t *values = PyArray_DATA(v);
+    const uint64_t *rows = PyArray_DATA(bits);
+    uint64_t *sums = PyArray_DATA(out);
+    BEGIN_LONG(SIZE(bits) * 512);
+    for (size_t s = 0; s < DIM(bits, 0); s++) {
+        sums[s] = ops->masked_sum(rows + s * DIM(bits, 1), values, DIM(v, 0));
+    }
+    END_LONG;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(read_all_doc,
+             "read_all(x, isa, /)\n--\n\n"
+             "Reads float32 x (N,) once and returns the OR of its words (int): a bandwidth probe.");
+
+static PyObject *
+read_all(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (dnspy_nargs("read_all", nargs, 2, 2) < 0) {
+        return NULL;
+    }
+    PyArrayObject *x = dnspy_want(args[0], "x", NPY_FLOAT32, 1, DNSPY_IN);
+    const dns_count_ops *ops = x == NULL ? NULL : ops_of(module, args[1]);
+    if (ops == NULL) {
+        return NULL;
+    }
+    BEGIN_LONG(SIZE(x) * sizeof(float));
+    const uint32_t all = ops->read_all(PyArray_DATA(x), SIZE(x));
+    END_LONG;
+    return PyLong_FromUnsignedLong(all);
+}
+
+#define FAST(name) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, name##_doc}
+
+static PyMethodDef methods[] = {
+    FAST(pack_f32),   FAST(pack_bool),  FAST(nonzeros_f32), FAST(popcount),
+    FAST(row_any),    FAST(tiles),      FAST(weights),      FAST(windows),
+    FAST(valid_macs), FAST(masked_sum), FAST(read_all),     {NULL, NULL, 0, NULL},
+};
+
+static int
+kernels_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    return dnspy_traverse(PyModule_GetState(module), visit, arg);
+}
+
+static int
+kernels_clear(PyObject *module)
+{
+    dnspy_clear(PyModule_GetState(module));
+    return 0;
+}
+
+static void
+kernels_free(void *module)
+{
+    (void)kernels_clear(module);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, dnspy_exec},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "dnnsched._native._kernels",
+    .m_doc = "Masks, zero counts and valid multiply-accumulate counts.",
+    .m_size = sizeof(dnspy_state),
+    .m_methods = methods,
+    .m_slots = slots,
+    .m_traverse = kernels_traverse,
+    .m_clear = kernels_clear,
+    .m_free = kernels_free,
+};
+
+PyMODINIT_FUNC
+PyInit__kernels(void)
+{
+    return PyModuleDef_Init(&definition);
+}
