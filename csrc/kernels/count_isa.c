@@ -44,6 +44,8 @@ pack_f32(const float *x, size_t rows, size_t width, ptrdiff_t ld, uint32_t limit
     for (size_t r = 0; r < rows; r++, x += ld) {
         size_t j = 0;
         for (; j + 64 <= width; j += 64) {
+            vu_prefetch(x + j, VU_AHEAD, 256);
+            vu_prefetch(bits, 256, 64);
             *bits++ = vu_over_word(x + j, lim);
         }
         if (j == width) {
@@ -51,6 +53,7 @@ pack_f32(const float *x, size_t rows, size_t width, ptrdiff_t ld, uint32_t limit
         }
         uint64_t word = 0;
         unsigned shift = 0;
+        vu_prefetch(x + j, VU_AHEAD, (width - j) * sizeof *x);
         for (; j + VU_LANES <= width; j += VU_LANES, shift += VU_LANES) {
             word |= vu_over(vu_load(x + j), lim) << shift;
         }
@@ -92,6 +95,7 @@ nonzeros(const float *x, size_t n, uint32_t limit)
         vu b = vu_set(0);
         size_t j = 0;
         for (; j + 4 * VU_LANES <= m; j += 4 * VU_LANES) {
+            vu_prefetch(p + j, VU_AHEAD, 4 * sizeof(vu));
             a = vu_add_over(a, vu_load(p + j), lim);
             b = vu_add_over(b, vu_load(p + j + VU_LANES), lim);
             a = vu_add_over(a, vu_load(p + j + 2 * VU_LANES), lim);
@@ -347,6 +351,7 @@ read_all(const float *x, size_t n)
     vu d = a;
     size_t j = 0;
     for (; j + 4 * VU_LANES <= n; j += 4 * VU_LANES) {
+        vu_prefetch(x + j, VU_AHEAD, 4 * sizeof(vu));
         a = vu_or(a, vu_load(x + j));
         b = vu_or(b, vu_load(x + j + VU_LANES));
         c = vu_or(c, vu_load(x + j + 2 * VU_LANES));
