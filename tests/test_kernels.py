@@ -180,7 +180,7 @@ CONV = Layer("c", in_channels=2, out_channels=3, in_h=4, in_w=4, kernel_h=3, ker
 @pytest.mark.parametrize(("args", "error", "message"), [
     ((np.ones((2, 3)), 0.0, np.zeros((2, 1), np.uint64), -1), TypeError, "x: expected dtype dtype..float32"),
     ((np.ones((2, 3), ">f4"), 0.0, np.zeros((2, 1), np.uint64), -1), ValueError, "x: expected an aligned array in nat"),
-    ((np.ones((2, 6), "f4")[:, ::2], 0.0, np.zeros((2, 1), np.uint64), -1), ValueError, "x: expected a contiguous last"),
+    ((np.ones((2, 6), "f4")[:, ::2], 0.0, np.zeros((2, 1), np.uint64), -1), ValueError, "x: expected a contiguous"),
     ((np.ones((2, 3), "f4"), 0.0, np.zeros((2, 2), np.uint64), -1), ValueError, "out: expected extent 1 along axis 1"),
     ((np.ones((2, 3), "f4"), "x", np.zeros((2, 1), np.uint64), -1), TypeError, "real number"),
     ((np.ones((2, 3), "f4"), -1.0, np.zeros((2, 1), np.uint64), -1), ValueError, "eps: expected a number >= 0"),
