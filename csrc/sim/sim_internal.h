@@ -1,0 +1,190 @@
+/* Inside of the engine: structures shared by loop.c, queue.c, sim.c, check.c and record.c. */
+#ifndef DNS_SIM_INTERNAL_H
+#define DNS_SIM_INTERNAL_H
+
+#include <math.h>
+
+#include "dns/sim.h"
+
+/* Event kinds; the order is the tie rule at one instant. */
+enum {
+    EV_RUN_END = 0,
+    EV_MOVE = 1,
+    EV_SCENARIO = 2,
+    EV_ARRIVAL = 3,
+    EV_WAKE = 5,
+    EV_TIMER = 6,
+    EV_NONE = 7
+};
+#define EV_KEY(kind, id) (((uint64_t)(kind) << 56) | (uint64_t)(id))
+#define EV_KIND(key) ((int)((key) >> 56))
+#define EV_ID(key) ((int64_t)((key) & ((UINT64_C(1) << 56) - 1)))
+
+typedef struct sim_event {
+    double t;
+    uint64_t key;
+    uint32_t gen;  /* RUN_END: stale when it differs from the resource's */
+    int32_t index; /* MOVE: job slot */
+} sim_event;
+
+enum { Q_RING, Q_HEAP, Q_SCAN };
+
+typedef struct sim_job {
+    const double *row; /* holds of a unit-stride program from its stage 0, else NULL */
+    const double *est; /* REMAINING by stage, else NULL */
+    double arrival_s, deadline_s, priority, last_s, first_s, service_s, key;
+    double priv[2]; /* the policy's columns while the job is out of the queue */
+    int64_t id, seq;
+    int32_t program, sample, owner, pos0, exit_at;
+    int32_t k, stop; /* current stage; first later stage whose beginning the loop must see */
+    int32_t n_preempt, last_res, variant, pool;
+    bool live, fresh; /* fresh: not yet started since it entered its pool */
+} sim_job;
+
+typedef struct sim_program {
+    dns_program p;
+    const double *row; /* base of unit-stride holds, else NULL */
+    int64_t row_by_sample, row_by_row;
+    int64_t n_sample; /* samples that every table of the program has */
+    int64_t n_row;    /* ids that every table of the program has */
+} sim_program;
+
+typedef struct sim_heap_item {
+    double key;
+    int64_t seq;
+    int32_t job;
+} sim_heap_item;
+
+typedef struct sim_pool {
+    dns_policy pol;
+    int kind;
+    bool in_place; /* SCAN with one resource and no batches: the running job keeps its slot */
+    bool dirty, external;
+    int32_t res0, res1, n_free, max_batch;
+    int64_t n, room, limit;
+    int64_t head;         /* RING */
+    sim_heap_item *heap;  /* HEAP */
+    int32_t *job;         /* RING, SCAN */
+    int64_t *seq;         /* SCAN */
+    double *feat, *score; /* SCAN: columns, room for scores */
+    int64_t ld;
+    int32_t n_col;
+    uint8_t col[DNS_N_FEATURE]; /* the columns kept */
+    int64_t *slots;             /* room for a chosen run */
+    double timer_s;
+    int64_t tick;
+    double param[DNS_N_PARAM];
+} sim_pool;
+
+typedef struct sim_res {
+    int32_t pool, n, variant, load, state, n_state;
+    int64_t job_state; /* id of the job held under DNS_STATE_JOB, -1 none */
+    int32_t *jobs;
+    int64_t slot; /* of the running job in an in-place pool */
+    uint32_t gen;
+    bool busy;
+    double inv_speed, t0_s, t1_s, busy_s, switched_s, switch_const_s;
+    const double *switch_s;
+} sim_res;
+
+struct dns_ctl {
+    struct dns_sim *sim;
+    double scenario_value;
+};
+
+struct dns_sim {
+    dns_alloc alloc;
+    dns_system sys;
+    dns_table *tables;
+    dns_stage *stages;
+    int32_t *stop; /* per stage */
+    sim_program *programs;
+    sim_pool *pools;
+    sim_res *res;
+    dns_scenario *scenario;
+    double *thresholds;
+    int32_t *home;
+    bool go_on, failed, started, want_user;
+
+    dns_work work;
+    bool final;
+    int64_t cursor, row0; /* next row of the chunk; id of the chunk's first row */
+    double last_arrival_s;
+
+    sim_job *jobs;
+    double *user; /* [job room][DNS_N_USER] if any policy reads them */
+    int32_t *free_jobs;
+    int64_t job_room, n_free_jobs;
+
+    sim_event *ev;
+    int64_t n_ev, ev_room, n_timer;
+    int32_t scn;
+
+    double now, area_t;
+    int64_t seq, n_dirty, fuel, stuck, idle_ticks;
+    bool flushed;
+    int32_t asking;
+    int64_t chosen; /* CHOSEN_NONE = no answer yet */
+    dns_results results;
+    dns_sums *sums;
+    int64_t *hist;
+    int64_t warmup;
+    dns_slice *slices;
+    int64_t slice_room;
+    dns_sim_stats stats;
+    dns_ctl ctl;
+    dns_error *err; /* of the current call */
+};
+#define CHOSEN_NONE INT64_C(-2)
+
+/* queue.c */
+bool sim_ev_push(dns_sim *s, double t, uint64_t key, uint32_t gen, int32_t index);
+sim_event sim_ev_pop(dns_sim *s);
+dns_status sim_pool_init(dns_sim *s, sim_pool *p, const dns_pool_spec *spec, int32_t index);
+void sim_pool_fini(dns_sim *s, sim_pool *p);
+dns_status sim_push(dns_sim *s, sim_pool *p, int32_t ji);
+dns_status sim_reinsert(dns_sim *s, sim_pool *p, int32_t ji);
+void sim_scan_remove(dns_sim *s, sim_pool *p, int64_t slot);
+sim_heap_item sim_heap_pop(sim_pool *p);
+double sim_key(dns_sim *s, sim_pool *p, const sim_job *j);
+void sim_slot_stage(dns_sim *s, sim_pool *p, int64_t slot, const sim_job *j);
+dns_status sim_scan_choose(dns_sim *s, sim_pool *p, double now, int64_t *slot);
+dns_status sim_policy_error(dns_sim *s, const sim_pool *p, double now, int64_t slot,
+                            const char *what);
+
+/* check.c */
+dns_status sim_check(dns_sim *s, dns_error *err);
+dns_status sim_check_work(const dns_sim *s, const dns_work *w, dns_error *err);
+
+/* record.c */
+void sim_record_finish(dns_sim *s, const sim_job *j, int status, int32_t last_stage);
+void sim_record_slice(dns_sim *s, const sim_res *r, int32_t ri);
+
+/* Row of an estimate table for a sample, NULL if the program has none. */
+static inline const double *
+sim_est_row(const dns_sim *s, int32_t table, int32_t sample)
+{
+    if (table < 0) {
+        return NULL;
+    }
+    const dns_table *t = &s->tables[table];
+    return t->v + t->by[DNS_AX_SAMPLE] * sample;
+}
+
+static inline void
+sim_dirty(dns_sim *s, sim_pool *p)
+{
+    if (!p->dirty) {
+        p->dirty = true;
+        s->n_dirty++;
+    }
+}
+
+/* Jobs of a pool that could start now. */
+static inline int64_t
+sim_waiting(const dns_sim *s, const sim_pool *p)
+{
+    return p->in_place && s->res[p->res0].busy ? p->n - 1 : p->n;
+}
+
+#endif
