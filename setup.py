@@ -166,7 +166,7 @@ LIBRARIES = core_libraries()
 EXTENSIONS = [
     Extension(
         "dnnsched._native._" + os.path.basename(path)[: -len("module.c")],
-        sources=[path, "dnnsched/_native/dnspy.c"],
+        sources=[path, *sorted(glob(path[: -len("module.c")] + "_*.c")), "dnnsched/_native/dnspy.c"],
         include_dirs=["csrc/include", "csrc", "dnnsched/_native"],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
                        ("PY_ARRAY_UNIQUE_SYMBOL", "dnspy_ARRAY_API"), ("DNNSCHED_PROFILE", PROFILE)],

@@ -688,7 +688,7 @@ start_one(dns_sim *s, sim_pool *p, int32_t ji, int64_t slot)
 static dns_status
 start_batch(dns_sim *s, sim_pool *p, int32_t pi, bool *idle)
 {
-    dns_choice c = {.slots = p->slots, .load = -1, .resource = -1, .wake_s = NAN};
+    dns_choice c = {.slots = p->slots, .room = p->max_batch, .load = -1, .resource = -1, .wake_s = NAN};
     s->stats.decisions++;
     s->fuel -= 1 + (p->n >> 4);
     if (p->pol.batch(p->pol.user, &s->ctl, p->n, p->feat, p->ld, p->param, &c) != 0) {

@@ -301,16 +301,36 @@ dns_ctl_now(const dns_ctl *ctl)
     return ctl->sim->now;
 }
 
-double
-dns_ctl_threshold(const dns_ctl *ctl, int32_t owner, int32_t column)
+static double *
+threshold_cell(const dns_ctl *ctl, int32_t owner, int32_t column)
 {
-    return dns_sim_threshold(ctl->sim, owner, column);
+    const dns_sim *s = ctl->sim;
+    if (owner < 0 || owner >= s->sys.n_owner || column < 0 || column >= s->sys.n_column) {
+        return NULL;
+    }
+    return &s->thresholds[(int64_t)owner * s->sys.n_column + column];
 }
 
-void
+int32_t
+dns_ctl_get_threshold(const dns_ctl *ctl, int32_t owner, int32_t column, double *value)
+{
+    const double *at = threshold_cell(ctl, owner, column);
+    if (at == NULL) {
+        return -1;
+    }
+    *value = *at;
+    return 0;
+}
+
+int32_t
 dns_ctl_set_threshold(dns_ctl *ctl, int32_t owner, int32_t column, double value)
 {
-    ctl->sim->thresholds[(int64_t)owner * ctl->sim->sys.n_column + column] = value;
+    double *at = threshold_cell(ctl, owner, column);
+    if (at == NULL) {
+        return -1;
+    }
+    *at = value;
+    return 0;
 }
 
 double
@@ -322,6 +342,9 @@ dns_ctl_scenario_value(const dns_ctl *ctl)
 int64_t
 dns_ctl_queue_length(const dns_ctl *ctl, int32_t pool)
 {
+    if (pool < 0 || pool >= ctl->sim->sys.n_pool) {
+        return -1;
+    }
     return sim_waiting(ctl->sim, &ctl->sim->pools[pool]);
 }
 
@@ -329,7 +352,7 @@ int32_t
 dns_ctl_wake(dns_ctl *ctl, int32_t pool, double t_s)
 {
     dns_sim *s = ctl->sim;
-    if (!(t_s > s->now) || isinf(t_s)) {
+    if (pool < 0 || pool >= s->sys.n_pool || !(t_s > s->now) || isinf(t_s)) {
         return -1;
     }
     return sim_ev_push(s, t_s, EV_KEY(EV_WAKE, pool), 0, 0) ? 0 : -1;

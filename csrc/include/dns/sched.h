@@ -102,7 +102,7 @@ typedef enum dns_outcome {
  * load -1 (the number of members). n = 0 idles; then wake_s, if finite, asks for a decision at that time. */
 struct dns_choice {
     int64_t *slots; /* room for the pool's max_batch */
-    int64_t n;
+    int64_t n, room;
     int32_t variant;
     int32_t load;
     int32_t resource; /* -1: the engine's choice */
@@ -130,11 +130,11 @@ typedef struct dns_policy {
 
 /* What a hook may do. Times are absolute and not in the past. */
 double dns_ctl_now(const dns_ctl *ctl);
-double dns_ctl_threshold(const dns_ctl *ctl, int32_t owner, int32_t column);
-void dns_ctl_set_threshold(dns_ctl *ctl, int32_t owner, int32_t column, double value);
+int32_t dns_ctl_get_threshold(const dns_ctl *ctl, int32_t owner, int32_t column, double *value); /* 0, -1: no such cell */
+int32_t dns_ctl_set_threshold(dns_ctl *ctl, int32_t owner, int32_t column, double value);
 double dns_ctl_scenario_value(const dns_ctl *ctl); /* in a USER hook */
-int64_t dns_ctl_queue_length(const dns_ctl *ctl, int32_t pool);
-int32_t dns_ctl_wake(dns_ctl *ctl, int32_t pool, double t_s); /* 0, -1: no memory or t in the past */
+int64_t dns_ctl_queue_length(const dns_ctl *ctl, int32_t pool); /* -1: no such pool */
+int32_t dns_ctl_wake(dns_ctl *ctl, int32_t pool, double t_s); /* 0, -1: no such pool, t not later, or no memory */
 
 /* Fills *out with the built-in scheduler of this name (the functions of level `isa`); returns its
  * number of parameters, or -1 if there is none. `param` is left to the caller. */

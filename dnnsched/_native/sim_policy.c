@@ -1,0 +1,794 @@
+#include "sim_policy.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const sim_feature_names[DNS_N_FEATURE] = {
+    "arrival", "deadline", "priority", "remaining", "next",  "isolated", "last_run", "stage",        "program",
+    "owner",   "job",      "step",     "variant",   "user0", "user1",    "user2",    "user3",        "user4",
+    "user5",   "user6",    "user7",    "gamma",     "inv_isolated", "private0", "private1"};
+
+/* -- arena ------------------------------------------------------------------------------------ */
+
+struct sim_arena {
+    void **block;
+    size_t n, room;
+};
+
+static void *
+arena_alloc(void *ctx, size_t size, size_t align)
+{
+    sim_arena *a = ctx;
+    void *p = NULL;
+    if (a->n == a->room) {
+        const size_t room = a->room == 0 ? 32 : a->room * 2;
+        void **block = realloc(a->block, room * sizeof *block);
+        if (block == NULL) {
+            return NULL;
+        }
+        a->block = block;
+        a->room = room;
+    }
+    if (posix_memalign(&p, align, size) != 0) {
+        return NULL;
+    }
+    a->block[a->n++] = p;
+    return p;
+}
+
+static void
+arena_free(void *ctx, void *ptr, size_t size)
+{
+    (void)ctx;
+    (void)ptr;
+    (void)size;
+}
+
+static void
+arena_destroy(PyObject *capsule)
+{
+    sim_arena *a = PyCapsule_GetPointer(capsule, "dnnsched.arena");
+    for (size_t i = 0; i < a->n; i++) {
+        free(a->block[i]);
+    }
+    free(a->block);
+    free(a);
+}
+
+PyObject *
+sim_arena_new(sim_arena **out)
+{
+    sim_arena *a = calloc(1, sizeof *a);
+    if (a == NULL) {
+        return PyErr_NoMemory();
+    }
+    PyObject *capsule = PyCapsule_New(a, "dnnsched.arena", arena_destroy);
+    if (capsule == NULL) {
+        free(a);
+        return NULL;
+    }
+    *out = a;
+    return capsule;
+}
+
+dns_alloc
+sim_arena_alloc(sim_arena *a)
+{
+    return (dns_alloc){arena_alloc, arena_free, a};
+}
+
+/* -- view and control ---------------------------------------------------------------------------- */
+
+typedef struct view_object {
+    PyObject_HEAD
+    PyObject *owner;               /* capsule: base of every array */
+    PyObject *array[DNS_N_FEATURE]; /* cached, re-pointed when nobody else holds them */
+    PyObject *state_error;
+    const double *feat, *param;
+    int64_t n, ld;
+    double now;
+    uint64_t need;
+    int live;
+} view_object;
+
+typedef struct control_object {
+    PyObject_HEAD
+    dns_ctl *ctl; /* NULL outside of a callback */
+    PyObject *state_error;
+} control_object;
+
+static int
+view_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    view_object *v = (view_object *)self;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(v->state_error);
+    for (int f = 0; f < DNS_N_FEATURE; f++) {
+        Py_VISIT(v->array[f]);
+    }
+    return 0;
+}
+
+static int
+view_clear(PyObject *self)
+{
+    view_object *v = (view_object *)self;
+    for (int f = 0; f < DNS_N_FEATURE; f++) {
+        Py_CLEAR(v->array[f]);
+    }
+    Py_CLEAR(v->owner);
+    Py_CLEAR(v->state_error);
+    return 0;
+}
+
+static void
+view_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    (void)view_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* Column f as a read-only array over the engine's memory. */
+static PyObject *
+view_column(view_object *v, int f)
+{
+    double *data = (double *)(uintptr_t)(v->feat + (int64_t)f * v->ld);
+    if ((v->need & DNS_NEED(f)) == 0) {
+        PyErr_Format(PyExc_AttributeError, "view: column '%s' is not in the scheduler's `needs`",
+                     sim_feature_names[f]);
+        return NULL;
+    }
+    PyObject *old = v->array[f];
+    if (old != NULL && Py_REFCNT(old) == 1) {
+        ((PyArrayObject_fields *)old)->data = (char *)data;
+        PyArray_DIMS((PyArrayObject *)old)[0] = (npy_intp)v->n;
+        return Py_NewRef(old);
+    }
+    npy_intp dim = (npy_intp)v->n;
+    PyObject *a = PyArray_New(&PyArray_Type, 1, &dim, NPY_DOUBLE, NULL, data, 0, NPY_ARRAY_CARRAY_RO, NULL);
+    if (a == NULL) {
+        return NULL;
+    }
+    if (PyArray_SetBaseObject((PyArrayObject *)a, Py_NewRef(v->owner)) < 0) {
+        Py_DECREF(a);
+        return NULL;
+    }
+    Py_XSETREF(v->array[f], Py_NewRef(a));
+    return a;
+}
+
+static PyObject *
+view_getattro(PyObject *self, PyObject *name)
+{
+    view_object *v = (view_object *)self;
+    const char *s = PyUnicode_AsUTF8(name);
+    if (s == NULL) {
+        return NULL;
+    }
+    if (s[0] != '_' && !v->live) {
+        PyErr_Format(v->state_error, "view: '%s' was read after the callback returned; copy what must outlive it",
+                     s);
+        return NULL;
+    }
+    for (int f = 0; f < DNS_N_FEATURE; f++) {
+        if (strcmp(s, sim_feature_names[f]) == 0) {
+            return view_column(v, f);
+        }
+    }
+    if (strcmp(s, "now") == 0) {
+        return PyFloat_FromDouble(v->now);
+    }
+    if (strcmp(s, "n") == 0) {
+        return PyLong_FromLongLong(v->n);
+    }
+    static const struct {
+        const char *name;
+        int index;
+    } params[] = {{"pool", DNS_P_POOL},           {"resource", DNS_P_RESOURCE},
+                  {"state", DNS_P_STATE},         {"n_running", DNS_P_N_RUNNING},
+                  {"more_arrivals", DNS_P_MORE_ARRIVALS}, {"flush", DNS_P_FLUSH}};
+    for (size_t i = 0; i < sizeof params / sizeof *params; i++) {
+        if (strcmp(s, params[i].name) == 0) {
+            return PyLong_FromDouble(v->param[params[i].index]);
+        }
+    }
+    return PyObject_GenericGetAttr(self, name);
+}
+
+static Py_ssize_t
+view_len(PyObject *self)
+{
+    return (Py_ssize_t)((view_object *)self)->n;
+}
+
+static PyType_Slot view_slots[] = {
+    {Py_tp_doc, (void *)"Read-only columns of a ready queue, in queue order; valid during the callback only."},
+    {Py_tp_dealloc, (void *)view_dealloc},
+    {Py_tp_traverse, (void *)view_traverse},
+    {Py_tp_clear, (void *)view_clear},
+    {Py_tp_getattro, (void *)view_getattro},
+    {Py_sq_length, (void *)view_len},
+    {0, NULL}};
+static PyType_Spec view_spec = {"dnnsched._native._sim.View", sizeof(view_object), 0,
+                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+                                    Py_TPFLAGS_IMMUTABLETYPE,
+                                view_slots};
+
+static int
+control_ready(control_object *c)
+{
+    if (c->ctl == NULL) {
+        PyErr_SetString(c->state_error, "control: used after the callback returned");
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+control_threshold(PyObject *self, PyObject *args)
+{
+    control_object *c = (control_object *)self;
+    int owner = 0, column = 0;
+    if (control_ready(c) < 0 || !PyArg_ParseTuple(args, "ii:threshold", &owner, &column)) {
+        return NULL;
+    }
+    double value = 0.0;
+    if (dns_ctl_get_threshold(c->ctl, owner, column, &value) != 0) {
+        return PyErr_Format(PyExc_ValueError, "threshold: no owner %d or column %d", owner, column);
+    }
+    return PyFloat_FromDouble(value);
+}
+
+static PyObject *
+control_set_threshold(PyObject *self, PyObject *args)
+{
+    control_object *c = (control_object *)self;
+    int owner = 0, column = 0;
+    double value = 0.0;
+    if (control_ready(c) < 0 || !PyArg_ParseTuple(args, "iid:set_threshold", &owner, &column, &value)) {
+        return NULL;
+    }
+    if (isnan(value) || dns_ctl_set_threshold(c->ctl, owner, column, value) != 0) {
+        return PyErr_Format(PyExc_ValueError, "set_threshold: value is NaN, or no owner %d or column %d", owner,
+                            column);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+control_queue_length(PyObject *self, PyObject *args)
+{
+    control_object *c = (control_object *)self;
+    int pool = 0;
+    if (control_ready(c) < 0 || !PyArg_ParseTuple(args, "i:queue_length", &pool)) {
+        return NULL;
+    }
+    const int64_t n = dns_ctl_queue_length(c->ctl, pool);
+    if (n < 0) {
+        return PyErr_Format(PyExc_ValueError, "queue_length: no pool %d", pool);
+    }
+    return PyLong_FromLongLong(n);
+}
+
+static PyObject *
+control_wake(PyObject *self, PyObject *args)
+{
+    control_object *c = (control_object *)self;
+    int pool = 0;
+    double t = 0.0;
+    if (control_ready(c) < 0 || !PyArg_ParseTuple(args, "id:wake", &pool, &t)) {
+        return NULL;
+    }
+    if (dns_ctl_wake(c->ctl, pool, t) != 0) {
+        return PyErr_Format(PyExc_ValueError, "wake: no pool %d, or %R is not a later time", pool,
+                            PyTuple_GetItem(args, 1));
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+control_now(PyObject *self, void *unused)
+{
+    control_object *c = (control_object *)self;
+    (void)unused;
+    return control_ready(c) < 0 ? NULL : PyFloat_FromDouble(dns_ctl_now(c->ctl));
+}
+
+static PyObject *
+control_value(PyObject *self, void *unused)
+{
+    control_object *c = (control_object *)self;
+    (void)unused;
+    return control_ready(c) < 0 ? NULL : PyFloat_FromDouble(dns_ctl_scenario_value(c->ctl));
+}
+
+static void
+control_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    Py_XDECREF(((control_object *)self)->state_error);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef control_methods[] = {
+    {"threshold", control_threshold, METH_VARARGS, "threshold(owner, column): confidence threshold in force"},
+    {"set_threshold", control_set_threshold, METH_VARARGS, "set_threshold(owner, column, value)"},
+    {"queue_length", control_queue_length, METH_VARARGS, "queue_length(pool): requests waiting"},
+    {"wake", control_wake, METH_VARARGS, "wake(pool, t_s): ask the pool to decide at a later time"},
+    {NULL, NULL, 0, NULL}};
+static PyGetSetDef control_getset[] = {
+    {"now", control_now, NULL, "simulated time, seconds", NULL},
+    {"scenario_value", control_value, NULL, "value of the scenario row in an on_user hook", NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+static PyType_Slot control_slots[] = {{Py_tp_doc, (void *)"What a hook may read and change; valid in the call only."},
+                                      {Py_tp_dealloc, (void *)control_dealloc},
+                                      {Py_tp_methods, control_methods},
+                                      {Py_tp_getset, control_getset},
+                                      {0, NULL}};
+static PyType_Spec control_spec = {"dnnsched._native._sim.Control", sizeof(control_object), 0,
+                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+                                   control_slots};
+
+int
+sim_policy_types(PyObject *module, PyTypeObject **view, PyTypeObject **control)
+{
+    *view = (PyTypeObject *)PyType_FromModuleAndSpec(module, &view_spec, NULL);
+    *control = (PyTypeObject *)PyType_FromModuleAndSpec(module, &control_spec, NULL);
+    return *view == NULL || *control == NULL ? -1 : 0;
+}
+
+/* -- the policy ----------------------------------------------------------------------------------- */
+
+static const char *const hook_names[] = {"on_push",   "on_start", "on_stage_end", "on_finish",
+                                         "on_idle",   "on_timer", "on_user"};
+#define N_HOOK 7
+
+struct py_policy {
+    PyObject *obj, *score, *pick, *batch, *outcome, *hook[N_HOOK];
+    view_object *view;
+    control_object *control;
+    double *scratch; /* a lone job's columns, copied from the engine's stack */
+    dns_class promised;
+    int check;
+};
+
+/* Adds where the simulation stood to the exception that is set. */
+static void
+note(double now, int64_t n, const double *feat, int64_t ld, uint64_t need)
+{
+    PyObject *type = NULL, *value = NULL, *trace = NULL;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    char text[160];
+    if (n > 0 && (need & DNS_NEED(DNS_F_JOB))) {
+        (void)PyOS_snprintf(text, sizeof text, "in a scheduler at t = %.9g s, %lld requests waiting, first request %lld",
+                            now, (long long)n, (long long)feat[DNS_F_JOB * ld]);
+    }
+    else {
+        (void)PyOS_snprintf(text, sizeof text, "in a scheduler at t = %.9g s, %lld requests waiting", now,
+                            (long long)n);
+    }
+    if (value != NULL) {
+        PyObject *r = PyObject_CallMethod(value, "add_note", "s", text);
+        if (r == NULL) {
+            PyErr_Clear();
+        }
+        Py_XDECREF(r);
+    }
+    PyErr_Restore(type, value, trace);
+}
+
+static PyObject *
+open_view(py_policy *p, double now, int64_t n, const double *feat, int64_t ld, const double *param)
+{
+    view_object *v = p->view;
+    if (ld == 1) {
+        memcpy(p->scratch, feat, DNS_N_FEATURE * sizeof *feat);
+        feat = p->scratch;
+    }
+    v->feat = feat;
+    v->n = n;
+    v->ld = ld;
+    v->now = now;
+    v->param = param;
+    v->live = 1;
+    return (PyObject *)v;
+}
+
+static int64_t
+call_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param, void *user)
+{
+    py_policy *p = user;
+    PyObject *r = PyObject_CallOneArg(p->pick, open_view(p, now, n, feat, ld, param));
+    p->view->live = 0;
+    if (r == NULL) {
+        note(now, n, feat, ld, p->view->need);
+        return DNS_PICK_ERROR;
+    }
+    PyObject *index = PyNumber_Index(r);
+    Py_DECREF(r);
+    const long long slot = index == NULL ? -1 : PyLong_AsLongLong(index);
+    Py_XDECREF(index);
+    if (slot == -1 && PyErr_Occurred()) {
+        note(now, n, feat, ld, p->view->need);
+        return DNS_PICK_ERROR;
+    }
+    return slot == DNS_PICK_ERROR ? INT64_MAX : slot;
+}
+
+/* Copies score(view) into out; -1 with an exception. */
+static int
+scores(py_policy *p, double now, int64_t n, const double *feat, int64_t ld, const double *param, double *out)
+{
+    PyObject *r = PyObject_CallOneArg(p->score, open_view(p, now, n, feat, ld, param));
+    p->view->live = 0;
+    PyArrayObject *a = NULL;
+    if (r != NULL) {
+        a = (PyArrayObject *)PyArray_FROM_OTF(r, NPY_DOUBLE, NPY_ARRAY_IN_ARRAY);
+        Py_DECREF(r);
+    }
+    if (a != NULL && (PyArray_NDIM(a) > 1 || PyArray_SIZE(a) != n)) {
+        PyErr_Format(PyExc_ValueError, "score: expected %lld scores, got %zd", (long long)n,
+                     (Py_ssize_t)PyArray_SIZE(a));
+        Py_CLEAR(a);
+    }
+    if (a == NULL) {
+        note(now, n, feat, ld, p->view->need);
+        return -1;
+    }
+    memcpy(out, PyArray_DATA(a), (size_t)n * sizeof *out);
+    Py_DECREF(a);
+    return 0;
+}
+
+static void
+call_score(double now, int64_t n, const double *feat, int64_t ld, const double *param, double *out, void *user)
+{
+    if (scores(user, now, n, feat, ld, param, out) < 0) {
+        out[0] = NAN; /* stops the run; the exception says why */
+    }
+}
+
+/* check=True: every decision scores the whole queue and holds the policy to its class's promise. The
+ * private columns remember (score, stages done + 1) of the last look. */
+static int64_t
+checked_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param, void *user)
+{
+    py_policy *p = user;
+    double *out = malloc((size_t)n * 2 * sizeof *out);
+    if (out == NULL) {
+        (void)PyErr_NoMemory();
+        return DNS_PICK_ERROR;
+    }
+    int64_t at = 0;
+    if (scores(p, now, n, feat, ld, param, out) < 0 || scores(p, now, n, feat, ld, param, out + n) < 0) {
+        free(out);
+        return DNS_PICK_ERROR;
+    }
+    double *was = (double *)(uintptr_t)(feat + DNS_F_PRIVATE0 * ld), *seen = was + ld;
+    for (int64_t i = 0; i < n; i++) {
+        const double stage = feat[DNS_F_STAGE * ld + i] + 1.0;
+        const int fixed = seen[i] != 0.0 && (p->promised == DNS_CLASS_ARRIVAL ||
+                                             (p->promised == DNS_CLASS_OWN && seen[i] == stage));
+        if (isnan(out[i]) || out[i] != out[n + i] || (fixed && out[i] != was[i])) {
+            char text[192];
+            (void)PyOS_snprintf(text, sizeof text, "check: the score of request %lld %s at t = %.9g s",
+                                (long long)feat[DNS_F_JOB * ld + i],
+                                isnan(out[i])          ? "is NaN"
+                                : out[i] != out[n + i] ? "differs between two calls with the same view"
+                                                       : "moved although the scheduler's kind promises it does not",
+                                now);
+            PyErr_SetString(p->view->state_error, text);
+            free(out);
+            return DNS_PICK_ERROR;
+        }
+        was[i] = out[i];
+        seen[i] = stage;
+        at = out[i] < out[at] ? i : at;
+    }
+    free(out);
+    return at;
+}
+
+static int
+read_choice(PyObject *slots, PyObject *options, int64_t n, dns_choice *out)
+{
+    PyArrayObject *a = (PyArrayObject *)PyArray_FROM_OTF(slots, NPY_INT64, NPY_ARRAY_IN_ARRAY);
+    if (a == NULL) {
+        return -1;
+    }
+    if (PyArray_NDIM(a) > 1 || PyArray_SIZE(a) > n) {
+        PyErr_Format(PyExc_ValueError, "batch: expected at most %lld slots, got %zd", (long long)n,
+                     (Py_ssize_t)PyArray_SIZE(a));
+        Py_DECREF(a);
+        return -1;
+    }
+    out->n = (int64_t)PyArray_SIZE(a);
+    const int64_t *v = PyArray_DATA(a);
+    for (int64_t i = 0; i < out->n; i++) {
+        out->slots[i] = v[i];
+    }
+    Py_DECREF(a);
+    const char *const keys[] = {"variant", "load", "resource"};
+    int32_t *const values[] = {&out->variant, &out->load, &out->resource};
+    for (int i = 0; options != NULL && i < 3; i++) {
+        PyObject *item = PyMapping_HasKeyString(options, keys[i]) ? PyMapping_GetItemString(options, keys[i]) : NULL;
+        if (item != NULL) {
+            const long x = PyLong_AsLong(item);
+            Py_DECREF(item);
+            if (PyErr_Occurred()) {
+                return -1;
+            }
+            *values[i] = (int32_t)x;
+        }
+    }
+    return 0;
+}
+
+static int32_t
+call_batch(void *user, dns_ctl *ctl, int64_t n, const double *feat, int64_t ld, const double *param, dns_choice *out)
+{
+    py_policy *p = user;
+    const double now = dns_ctl_now(ctl);
+    PyObject *r = PyObject_CallOneArg(p->batch, open_view(p, now, n, feat, ld, param));
+    p->view->live = 0;
+    int bad = r == NULL;
+    if (!bad && r == Py_None) {
+        out->n = 0;
+    }
+    else if (!bad && PyFloat_Check(r)) {
+        out->n = 0;
+        out->wake_s = PyFloat_AsDouble(r);
+    }
+    else if (!bad && PyTuple_Check(r) && PyTuple_Size(r) == 2 && PyDict_Check(PyTuple_GetItem(r, 1))) {
+        bad = read_choice(PyTuple_GetItem(r, 0), PyTuple_GetItem(r, 1), n < out->room ? n : out->room, out) < 0;
+    }
+    else if (!bad) {
+        bad = read_choice(r, NULL, n < out->room ? n : out->room, out) < 0;
+    }
+    Py_XDECREF(r);
+    if (bad) {
+        note(now, n, feat, ld, p->view->need);
+        return -1;
+    }
+    return 0;
+}
+
+static int32_t
+call_outcome(void *user, dns_ctl *ctl, int64_t id, int32_t stage)
+{
+    py_policy *p = user;
+    p->control->ctl = ctl;
+    PyObject *r = PyObject_CallFunction(p->outcome, "OLi", p->control, (long long)id, (int)stage);
+    p->control->ctl = NULL;
+    int32_t code = DNS_OUT_ERROR;
+    if (r == Py_None) {
+        code = DNS_OUT_NEXT;
+    }
+    else if (r != NULL && PyUnicode_Check(r)) {
+        static const char *const words[] = {"next", "exit", "fail", "drop"};
+        for (int32_t i = 0; i < 4; i++) {
+            code = PyUnicode_CompareWithASCIIString(r, words[i]) == 0 ? i : code;
+        }
+        if (code == DNS_OUT_ERROR) {
+            PyErr_Format(PyExc_ValueError, "outcome: expected None, 'next', 'exit', 'fail', 'drop' or a stage, got %R",
+                         r);
+        }
+    }
+    else if (r != NULL) {
+        const long k = PyLong_AsLong(r);
+        code = PyErr_Occurred() ? DNS_OUT_ERROR : (int32_t)(DNS_OUT_GOTO + k);
+    }
+    Py_XDECREF(r);
+    if (code == DNS_OUT_ERROR) {
+        const double request = (double)id;
+        double one[DNS_N_FEATURE] = {0};
+        one[DNS_F_JOB] = request;
+        note(dns_ctl_now(ctl), 1, one, 1, DNS_NEED(DNS_F_JOB));
+    }
+    return code;
+}
+
+static int32_t
+call_hook(void *user, dns_ctl *ctl, int32_t hook, int64_t id)
+{
+    py_policy *p = user;
+    p->control->ctl = ctl;
+    PyObject *r = PyObject_CallFunction(p->hook[hook], "OL", p->control, (long long)id);
+    p->control->ctl = NULL;
+    if (r == NULL) {
+        note(dns_ctl_now(ctl), 0, NULL, 0, 0);
+        return -1;
+    }
+    Py_DECREF(r);
+    return 0;
+}
+
+/* A callable attribute, NULL without exception when absent. */
+static PyObject *
+method(PyObject *obj, const char *name, int *bad)
+{
+    PyObject *m = PyObject_GetAttrString(obj, name);
+    if (m == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            *bad = 1;
+            return NULL;
+        }
+        PyErr_Clear();
+        return NULL;
+    }
+    if (m == Py_None) {
+        Py_CLEAR(m);
+    }
+    return m;
+}
+
+static int
+read_kind(PyObject *obj, dns_class *out)
+{
+    int bad = 0;
+    PyObject *kind = method(obj, "kind", &bad);
+    static const struct {
+        const char *name;
+        dns_class klass;
+    } kinds[] = {{"arrival", DNS_CLASS_ARRIVAL}, {"own", DNS_CLASS_OWN}, {"time", DNS_CLASS_TIME}, {"pick", DNS_CLASS_PICK}};
+    *out = DNS_CLASS_PICK;
+    if (kind == NULL) {
+        return bad ? -1 : 0;
+    }
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (PyUnicode_Check(kind) && PyUnicode_CompareWithASCIIString(kind, kinds[i].name) == 0) {
+            *out = kinds[i].klass;
+            Py_DECREF(kind);
+            return 0;
+        }
+    }
+    PyErr_Format(PyExc_ValueError, "scheduler.kind: expected 'arrival', 'own', 'time' or 'pick', got %R", kind);
+    Py_DECREF(kind);
+    return -1;
+}
+
+static int
+read_needs(PyObject *obj, uint64_t *out)
+{
+    int bad = 0;
+    PyObject *needs = method(obj, "needs", &bad);
+    const uint64_t user = ((UINT64_C(1) << DNS_N_USER) - 1) << DNS_F_USER0;
+    if (needs == NULL) {
+        *out = ((UINT64_C(1) << DNS_N_FEATURE) - 1) & ~user;
+        return bad ? -1 : 0;
+    }
+    PyObject *list = PySequence_Fast(needs, "scheduler.needs: expected a sequence of column names");
+    Py_DECREF(needs);
+    if (list == NULL) {
+        return -1;
+    }
+    *out = DNS_NEED(DNS_F_JOB);
+    for (Py_ssize_t i = 0; i < PySequence_Size(list); i++) {
+        PyObject *name = PySequence_GetItem(list, i);
+        int f = 0;
+        while (f < DNS_N_FEATURE && name != NULL &&
+               !(PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, sim_feature_names[f]) == 0)) {
+            f++;
+        }
+        if (name == NULL || f == DNS_N_FEATURE) {
+            if (name != NULL) {
+                PyErr_Format(PyExc_ValueError, "scheduler.needs: no column %R", name);
+                Py_DECREF(name);
+            }
+            Py_DECREF(list);
+            return -1;
+        }
+        Py_DECREF(name);
+        *out |= DNS_NEED(f);
+    }
+    Py_DECREF(list);
+    return 0;
+}
+
+static int
+bind_methods(py_policy *p, dns_policy *out)
+{
+    int bad = 0;
+    p->score = method(p->obj, "score", &bad);
+    p->pick = method(p->obj, "pick", &bad);
+    p->batch = method(p->obj, "batch", &bad);
+    p->outcome = method(p->obj, "outcome", &bad);
+    for (int h = 0; h < N_HOOK; h++) {
+        p->hook[h] = method(p->obj, hook_names[h], &bad);
+        out->hooks |= p->hook[h] != NULL ? DNS_HOOK_BIT(h) : 0;
+    }
+    PyObject *check = method(p->obj, "check", &bad);
+    p->check = check != NULL ? PyObject_IsTrue(check) : 0;
+    Py_XDECREF(check);
+    if (bad || p->check < 0 || read_kind(p->obj, &out->klass) < 0 || read_needs(p->obj, &out->need) < 0) {
+        return -1;
+    }
+    if (p->score == NULL && p->pick == NULL && p->batch == NULL) {
+        PyErr_Format(PyExc_TypeError, "scheduler: expected an object with score(view) or pick(view), got %.100s",
+                     Py_TYPE(p->obj)->tp_name);
+        return -1;
+    }
+    if (out->klass != DNS_CLASS_PICK && p->score == NULL) {
+        PyErr_SetString(PyExc_TypeError, "scheduler: kind 'arrival', 'own' and 'time' need score(view)");
+        return -1;
+    }
+    return 0;
+}
+
+py_policy *
+sim_policy_new(PyObject *obj, PyObject *owner, sim_arena *arena, PyTypeObject *view_type, PyTypeObject *control_type,
+               PyObject *state_error, dns_policy *out)
+{
+    py_policy *p = PyMem_Calloc(1, sizeof *p);
+    if (p == NULL) {
+        return (py_policy *)PyErr_NoMemory();
+    }
+    *out = (dns_policy){.abi = DNS_POLICY_ABI, .key_column = -1, .key_sign = 1.0, .user = p};
+    p->obj = Py_NewRef(obj);
+    p->view = (view_object *)view_type->tp_alloc(view_type, 0);
+    p->control = (control_object *)control_type->tp_alloc(control_type, 0);
+    p->scratch = arena_alloc(arena, DNS_N_FEATURE * sizeof(double), DNS_ALIGN);
+    if (p->view == NULL || p->control == NULL || p->scratch == NULL || bind_methods(p, out) < 0) {
+        if (!PyErr_Occurred()) {
+            (void)PyErr_NoMemory();
+        }
+        sim_policy_free(p);
+        return NULL;
+    }
+    p->view->owner = Py_NewRef(owner);
+    p->view->state_error = Py_NewRef(state_error);
+    p->control->state_error = Py_NewRef(state_error);
+    p->promised = out->klass;
+    out->score = p->pick == NULL && p->score != NULL ? call_score : NULL;
+    out->pick = p->pick != NULL ? call_pick : NULL;
+    out->batch = p->batch != NULL ? call_batch : NULL;
+    out->outcome = p->outcome != NULL ? call_outcome : NULL;
+    out->on = out->hooks != 0 ? call_hook : NULL;
+    if (p->check && p->pick == NULL && p->score != NULL) {
+        out->klass = DNS_CLASS_PICK;
+        out->score = NULL;
+        out->pick = checked_pick;
+        out->need |= DNS_NEED(DNS_F_JOB) | DNS_NEED(DNS_F_STAGE) | DNS_NEED(DNS_F_PRIVATE0) | DNS_NEED(DNS_F_PRIVATE1);
+    }
+    p->view->need = out->need;
+    return p;
+}
+
+int
+sim_policy_traverse(py_policy *p, visitproc visit, void *arg)
+{
+    Py_VISIT(p->obj);
+    Py_VISIT(p->score);
+    Py_VISIT(p->pick);
+    Py_VISIT(p->batch);
+    Py_VISIT(p->outcome);
+    for (int h = 0; h < N_HOOK; h++) {
+        Py_VISIT(p->hook[h]);
+    }
+    return 0;
+}
+
+void
+sim_policy_free(py_policy *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    Py_XDECREF(p->obj);
+    Py_XDECREF(p->score);
+    Py_XDECREF(p->pick);
+    Py_XDECREF(p->batch);
+    Py_XDECREF(p->outcome);
+    for (int h = 0; h < N_HOOK; h++) {
+        Py_XDECREF(p->hook[h]);
+    }
+    Py_XDECREF((PyObject *)p->view);
+    Py_XDECREF((PyObject *)p->control);
+    PyMem_Free(p);
+}
