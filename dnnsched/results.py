@@ -1,0 +1,218 @@
+"""What a run leaves: one row per request, metrics, groups, timeline, provenance.
+
+Metrics (all over every request after `warmup`, late ones included):
+
+``antt``            mean of turnaround / own isolated time
+``violation_rate``  fraction finishing strictly after the deadline
+``throughput_rps``  requests / (last finish - first arrival)
+``stp_norm``        sum of isolated time / turnaround (Eyerman and Eeckhout's STP)
+``fairness``        min / max of proportional progress (Tisol/Tmulti) / (priority share) (PREMA)
+``latency_*_s``     turnaround; quantiles interpolate linearly between order statistics
+``offered_load``    isolated seconds per second of the arrival span; >= 1 sets ``saturated``: a transient, whose
+                    means depend on the number of requests
+"""
+
+import math
+
+import numpy as np
+
+from ._native import _sim
+from .timeline import Timeline
+
+REQUEST = np.dtype([
+    ("request_id", "i8"), ("model", "i4"), ("sample", "i4"), ("priority", "f8"), ("arrival_s", "f8"),
+    ("deadline_s", "f8"), ("first_start_s", "f8"), ("finish_s", "f8"), ("isolated_s", "f8"), ("service_s", "f8"),
+    ("n_preempt", "i4"), ("n_layers", "i4"), ("slo_met", "?")])
+
+
+def request_metrics(requests, order=None):
+    """Metrics of finished requests.
+
+    Parameters
+    ----------
+    requests : ndarray of REQUEST
+        Rows; need not be all of a run.
+    order : ndarray of int, optional
+        Positions in completion order; means are summed in this order (default: row order).
+
+    Returns
+    -------
+    dict
+        See the module's docstring; NaN where there is no request.
+    """
+    r = requests if order is None else requests[order]
+    n = len(r)
+    if n == 0:
+        keys = ("antt", "violation_rate", "throughput_rps", "stp_norm", "latency_mean_s", "latency_p50_s",
+                "latency_p90_s", "latency_p99_s", "fairness")
+        return {"n": 0, **dict.fromkeys(keys, math.nan)}
+    latency = r["finish_s"] - r["arrival_s"]
+    ntt = latency / r["isolated_s"]
+    p50, p90, p99 = np.quantile(latency, (0.5, 0.9, 0.99))
+    progress = 1.0 / ntt / (r["priority"] / r["priority"].sum())
+    makespan = r["finish_s"].max() - r["arrival_s"].min()
+    return {
+        "n": n, "antt": float(np.mean(ntt)), "violation_rate": int(np.count_nonzero(r["finish_s"] > r["deadline_s"])) / n,
+        "throughput_rps": float(n / makespan), "stp_norm": float(np.sum(1.0 / ntt)),
+        "latency_mean_s": float(np.mean(latency)), "latency_p50_s": float(p50), "latency_p90_s": float(p90),
+        "latency_p99_s": float(p99), "latency_max_s": float(latency.max()),
+        "fairness": float(progress.min() / progress.max()), "preemptions": int(r["n_preempt"].sum()),
+    }
+
+
+def _load(isolated_s, first_s, last_s, n):
+    """Offered load of n arrivals between two times; NaN if it has no rate."""
+    span = last_s - first_s
+    return float(isolated_s * (n - 1) / n / span) if n > 1 and span > 0 else math.nan
+
+
+class _Run:
+    """Shared by results with and without request rows."""
+
+    def __init__(self, traces, sim, config, meta):
+        self.traces, self.config, self.stats = traces, config, sim.stats
+        self.workload_meta = meta
+        self.notes = []
+        built = meta.get("semantics")
+        if built and built != config["semantics"]:
+            self.notes.append(f"workload built with {built} semantics, run with {config['semantics']} semantics")
+        if config["clock"] == "artifact" and self.stats["rewinds"]:
+            self.notes.append(f"artifact clock: time moved back {self.stats['rewinds']} times")
+
+    def _system_metrics(self, metrics, first_s, last_s):
+        span = last_s - first_s
+        metrics["utilization"] = float(self.stats["busy_s"].sum() / span) if span > 0 else math.nan
+        metrics["queue_mean"] = float(self.stats["queue_area"] / span) if span > 0 else math.nan
+        for name in ("queue_max", "rewinds", "decisions", "stages", "dropped"):
+            metrics[name] = int(self.stats[name])
+        if metrics.get("saturated"):
+            self.notes.append(f"offered load {metrics['offered_load']:.3f} >= 1: a transient")
+        return metrics
+
+    @property
+    def provenance(self):
+        """Configuration in force, workload, package and machine, as a dict."""
+        from .config import show_config
+
+        return {"config": self.config, "workload": self.workload_meta, "notes": list(self.notes),
+                "package": show_config(as_dict=True)}
+
+
+class Result(_Run):
+    """Result of :func:`dnnsched.simulate` with one row per request.
+
+    Attributes
+    ----------
+    requests : ndarray of REQUEST
+        In arrival order; times in seconds, `isolated_s` the request's own isolated time.
+    order : ndarray of int64
+        Request ids in completion order.
+    metrics : dict
+        See :mod:`dnnsched.results`.
+    timeline : Timeline or None
+        With ``timeline=True``.
+    config, stats, notes : dict, dict, list of str
+        Parameters in force, the engine's counters, remarks that belong in a report.
+    """
+
+    def __init__(self, wl, sim, config):
+        super().__init__(wl.traces, sim, config, dict(wl.meta or {}))
+        c = sim.columns
+        r = np.zeros(wl.n, REQUEST)
+        r["request_id"] = np.arange(wl.n)
+        r["model"], r["sample"], r["priority"] = wl.model, wl.sample, wl.priority
+        r["arrival_s"], r["deadline_s"] = wl.arrival, wl.deadline
+        for name in ("first_start_s", "finish_s", "service_s", "n_preempt"):
+            r[name] = c[name]
+        for key, tr in enumerate(wl.traces.values()):
+            mine = wl.model == key
+            r["isolated_s"][mine] = tr.isolated_s[wl.sample[mine]]
+            r["n_layers"][mine] = tr.n_layers
+        r["slo_met"] = r["finish_s"] <= r["deadline_s"]
+        r.flags.writeable = False
+        self.requests, self.order = r, c["order"]
+        first = config["warmup"]
+        kept = self.order[self.order >= first] if first else self.order
+        self.metrics = request_metrics(r, kept)
+        if len(r):
+            load = _load(r["isolated_s"].sum(), r["arrival_s"][0], r["arrival_s"][-1], len(r))
+            self.metrics["offered_load"], self.metrics["saturated"] = load, bool(load >= 1.0)
+            self._system_metrics(self.metrics, r["arrival_s"][0], r["finish_s"].max())
+        self.timeline = None if sim.slices is None else Timeline(self, sim.slices, self.stats["lost_slices"])
+
+    def metrics_by(self, group):
+        """Metrics per ``"model"``, ``"pattern"``, ``"key"`` or ``"priority"``: dict label -> dict."""
+        traces = list(self.traces.values())
+        if group == "priority":
+            labels = self.requests["priority"]
+        elif group == "key":
+            labels = np.array(list(self.traces), dtype=object)[self.requests["model"]]
+        elif group in ("model", "pattern"):
+            labels = np.array([getattr(t, group) for t in traces], dtype=object)[self.requests["model"]]
+        else:
+            raise ValueError(f"group: expected 'model', 'pattern', 'key' or 'priority', got {group!r}")
+        kept = self.order[self.order >= self.config["warmup"]]
+        out = {}
+        for label in sorted(set(labels.tolist())):
+            out[label] = request_metrics(self.requests, kept[labels[kept] == label])
+        return out
+
+    def to_pandas(self):
+        """The request rows as a pandas DataFrame (``viz`` extra), with a `key` column."""
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError("to_pandas needs pandas: pip install 'dnnsched[viz]'") from None
+        frame = pd.DataFrame(self.requests)
+        frame.insert(2, "key", np.array(list(self.traces), dtype=object)[self.requests["model"]])
+        return frame
+
+    def __repr__(self):
+        m = self.metrics
+        return (f"<Result {self.config['scheduler']} ({self.config['semantics']}): {m['n']} requests, antt "
+                f"{m['antt']:.4g}, violation_rate {m['violation_rate']:.4g}>")
+
+
+class StreamResult(_Run):
+    """Result of a run with ``record="none"``: sums per key and latency histograms.
+
+    Attributes
+    ----------
+    metrics : dict
+        As :class:`Result`; quantiles are read from a histogram with 128 bins per octave and are off by at most
+        1/256 of their value (``latency_quantile_error``).
+    sums : ndarray
+        One record per trace key.
+    """
+
+    def __init__(self, traces, sim, config, meta):
+        super().__init__(traces, sim, config, meta)
+        self.sums, self.hist = sim.sums, sim.hist
+        self.metrics = self._metrics(np.arange(len(self.sums)))
+        s = self.sums[self.sums["n"] > 0]
+        if len(s):
+            self._system_metrics(self.metrics, s["first_arrival_s"].min(), s["last_finish_s"].max())
+
+    def _metrics(self, rows):
+        s, hist = self.sums[rows], self.hist[rows].sum(axis=0)
+        n = int(s["n"].sum())
+        if n == 0:
+            return request_metrics(np.zeros(0, REQUEST))
+        used = s[s["n"] > 0]
+        counts = np.cumsum(hist)
+        middles = _sim.hist_middles()
+        out = {"n": n, "antt": float(s["ntt"].sum() / n), "violation_rate": int(s["violations"].sum()) / n,
+               "throughput_rps": float(n / (used["last_finish_s"].max() - used["first_arrival_s"].min())),
+               "stp_norm": float(s["inv_ntt"].sum()), "latency_mean_s": float(s["latency_s"].sum() / n),
+               "latency_max_s": float(s["latency_max_s"].max()), "preemptions": int(s["preemptions"].sum()),
+               "latency_quantile_error": 1.0 / 256.0}
+        for q in (50, 90, 99):
+            out[f"latency_p{q}_s"] = float(middles[np.searchsorted(counts, q / 100 * n)])
+        return out
+
+    def metrics_by(self, group):
+        """Metrics per ``"model"``, ``"pattern"`` or ``"key"``: dict label -> dict."""
+        if group not in ("model", "pattern", "key"):
+            raise ValueError(f"group: expected 'model', 'pattern' or 'key' for a run without request rows, got {group!r}")
+        labels = [k if group == "key" else getattr(t, group) for k, t in self.traces.items()]
+        return {label: self._metrics(np.flatnonzero([x == label for x in labels])) for label in sorted(set(labels))}
