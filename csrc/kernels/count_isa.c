@@ -98,8 +98,8 @@ nonzeros(const float *x, size_t n, uint32_t limit)
             vu_prefetch(p + j, VU_AHEAD, 4 * sizeof(vu));
             a = vu_add_over(a, vu_load(p + j), lim);
             b = vu_add_over(b, vu_load(p + j + VU_LANES), lim);
-            a = vu_add_over(a, vu_load(p + j + 2 * VU_LANES), lim);
-            b = vu_add_over(b, vu_load(p + j + 3 * VU_LANES), lim);
+            a = vu_add_over(a, vu_load(p + j + (size_t)2 * VU_LANES), lim);
+            b = vu_add_over(b, vu_load(p + j + (size_t)3 * VU_LANES), lim);
         }
         for (; j + VU_LANES <= m; j += VU_LANES) {
             a = vu_add_over(a, vu_load(p + j), lim);
@@ -354,8 +354,8 @@ read_all(const float *x, size_t n)
         vu_prefetch(x + j, VU_AHEAD, 4 * sizeof(vu));
         a = vu_or(a, vu_load(x + j));
         b = vu_or(b, vu_load(x + j + VU_LANES));
-        c = vu_or(c, vu_load(x + j + 2 * VU_LANES));
-        d = vu_or(d, vu_load(x + j + 3 * VU_LANES));
+        c = vu_or(c, vu_load(x + j + (size_t)2 * VU_LANES));
+        d = vu_or(d, vu_load(x + j + (size_t)3 * VU_LANES));
     }
     for (; j < n; j += VU_LANES) {
         a = vu_or(a, n - j >= VU_LANES ? vu_load(x + j) : vu_load_part(x + j, n - j));
