@@ -259,23 +259,10 @@ class TraceSet(Mapping):
         else:
             raise ValueError(f"path: expected a name ending in .npz, got {str(path)!r}")
 
-    def _header(self):
-        header = {
-            "format": _FORMAT, "version": _VERSION, "origin": self.origin, "meta": self.meta,
-            "traces": [{"key": key, "model": t.model, "pattern": t.pattern, "origin": t.origin, "meta": t.meta,
-                        "sparsity": t.sparsity is not None} for key, t in self.items()],
-        }
-        try:
-            return json.dumps(header, ensure_ascii=False, allow_nan=False, indent=1)
-        except (TypeError, ValueError) as exc:
-            raise ValueError(f"meta: expected values that JSON can hold: {exc}") from None
-
     def _save_npz(self, path):
-        arrays = {"header": np.frombuffer(self._header().encode(), dtype=np.uint8)}
-        for i, trace in enumerate(self.values()):
-            arrays[f"latency_{i}"] = trace.latency
-            if trace.sparsity is not None:
-                arrays[f"sparsity_{i}"] = trace.sparsity
+        header, arrays = set_to_arrays(self)
+        text = header_text({"format": _FORMAT, "version": _VERSION, **header})
+        arrays["header"] = np.frombuffer(text.encode(), np.uint8)
         with replace_file(path) as stream:
             np.savez_compressed(stream, **arrays)
 
@@ -293,31 +280,8 @@ class TraceSet(Mapping):
         path = Path(path)
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder")
-        return cls._load_npz(path)
-
-    @classmethod
-    def _load_npz(cls, path):
         arrays = read_npz(path)
-        header = read_header(arrays, path, _FORMAT, _VERSION)
-        return cls._from_parts(path, header, lambda i, entry: (
-            _member(arrays, f"latency_{i}", path),
-            _member(arrays, f"sparsity_{i}", path) if entry["sparsity"] else None))
-
-    @classmethod
-    def _from_parts(cls, path, header, arrays_of):
-        try:
-            pairs = []
-            for i, entry in enumerate(header["traces"]):
-                latency, sparsity = arrays_of(i, entry)
-                trace = Trace(latency, sparsity, entry["model"], entry["pattern"], entry["origin"], entry["meta"])
-                pairs.append((entry["key"], trace))
-            return cls(pairs, header["origin"], header["meta"])
-        except FormatError:
-            raise
-        except KeyError as exc:
-            raise FormatError(f"{path}: header: missing field {exc}") from None
-        except (TypeError, ValueError, AttributeError) as exc:
-            raise FormatError(f"{path}: {exc}") from None
+        return set_from_arrays(path, read_header(arrays, path, _FORMAT, _VERSION), arrays)
 
     def __eq__(self, other):
         if not isinstance(other, TraceSet):
@@ -332,6 +296,43 @@ class TraceSet(Mapping):
         return f"TraceSet({len(self)} traces of {len(self.models)} models: {keys}; origin={self.origin!r})"
 
 
+def set_to_arrays(ts, prefix=""):
+    """(JSON-able header, {member name: array}) of a trace set; member names begin with `prefix`."""
+    header = {"origin": ts.origin, "meta": ts.meta, "traces": []}
+    arrays = {}
+    for i, (key, trace) in enumerate(ts.items()):
+        header["traces"].append({"key": key, "model": trace.model, "pattern": trace.pattern, "origin": trace.origin,
+                                 "meta": trace.meta, "sparsity": trace.sparsity is not None})
+        arrays[f"{prefix}latency_{i}"] = trace.latency
+        if trace.sparsity is not None:
+            arrays[f"{prefix}sparsity_{i}"] = trace.sparsity
+    return header, arrays
+
+
+def set_from_arrays(path, header, arrays, prefix=""):
+    """The trace set that `set_to_arrays` took apart; FormatError naming `path` if something is wrong."""
+    try:
+        pairs = []
+        for i, entry in enumerate(header["traces"]):
+            latency = arrays[f"{prefix}latency_{i}"]
+            sparsity = arrays[f"{prefix}sparsity_{i}"] if entry["sparsity"] else None
+            trace = Trace(latency, sparsity, entry["model"], entry["pattern"], entry["origin"], entry["meta"])
+            pairs.append((entry["key"], trace))
+        return TraceSet(pairs, header["origin"], header["meta"])
+    except KeyError as exc:
+        raise FormatError(f"{path}: {exc} is missing") from None
+    except (TypeError, ValueError, AttributeError) as exc:
+        raise FormatError(f"{path}: {exc}") from None
+
+
+def header_text(header):
+    """JSON text of a header; ValueError if some meta does not fit."""
+    try:
+        return json.dumps(header, ensure_ascii=False, indent=1)
+    except (TypeError, ValueError) as exc:
+        raise ValueError(f"meta: expected values that JSON can hold: {exc}") from None
+
+
 def read_npz(path):
     """All arrays of an ``.npz`` file as a dict; FormatError naming the file if it is not one."""
     try:
@@ -339,8 +340,8 @@ def read_npz(path):
             arrays = {name: data[name] for name in data.files}
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
-    except (ValueError, OSError, EOFError, KeyError, AttributeError, TypeError, NotImplementedError, SyntaxError,
-            OverflowError, MemoryError, zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError) as exc:
+    except (ValueError, OSError, EOFError, KeyError, AttributeError, TypeError, SyntaxError, OverflowError, MemoryError,
+            RuntimeError, zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError) as exc:
         raise FormatError(f"{path}: not a readable .npz file ({exc})") from None
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
@@ -367,13 +368,6 @@ def parse_header(text, path, kind, version):
     if header.get("version") != version:
         raise FormatError(f"{path}: expected version {version} of {kind}, got {header.get('version')!r}")
     return header
-
-
-def _member(arrays, name, path):
-    try:
-        return arrays[name]
-    except KeyError:
-        raise FormatError(f"{path}: array {name!r} is missing") from None
 
 
 class SetInfo(NamedTuple):
