@@ -20,6 +20,7 @@ static inline vf vf_sub(vf a, vf b) { return _mm512_sub_pd(a, b); }
 static inline vf vf_mul(vf a, vf b) { return _mm512_mul_pd(a, b); }
 static inline vf vf_plus(vf a) { return _mm512_max_pd(a, _mm512_setzero_pd()); } /* max(a, 0) */
 static inline vi vi_set(int64_t x) { return _mm512_set1_epi64(x); }
+static inline unsigned vf_mask_le(vf a, vf b) { return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ); } /* bit l: a <= b in lane l */
 /* Where a < *best: *best = a, *at = i. */
 static inline void
 vf_least(vf a, vi i, vf *best, vi *at)
@@ -42,6 +43,11 @@ static inline vf vf_sub(vf a, vf b) { return _mm256_sub_pd(a, b); }
 static inline vf vf_mul(vf a, vf b) { return _mm256_mul_pd(a, b); }
 static inline vf vf_plus(vf a) { return _mm256_max_pd(a, _mm256_setzero_pd()); }
 static inline vi vi_set(int64_t x) { return _mm256_set1_epi64x(x); }
+static inline unsigned
+vf_mask_le(vf a, vf b)
+{
+    return (unsigned)_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_LE_OQ));
+}
 static inline void
 vf_least(vf a, vi i, vf *best, vi *at)
 {
@@ -63,6 +69,7 @@ static inline vf vf_sub(vf a, vf b) { return a - b; }
 static inline vf vf_mul(vf a, vf b) { return a * b; }
 static inline vf vf_plus(vf a) { return a > 0.0 ? a : 0.0; }
 static inline vi vi_set(int64_t x) { return x; }
+static inline unsigned vf_mask_le(vf a, vf b) { return a <= b; }
 static inline void
 vf_least(vf a, vi i, vf *best, vi *at)
 {

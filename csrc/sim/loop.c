@@ -277,7 +277,7 @@ run_scan(dns_sim *s, sim_pool *p, sim_res *r, int32_t ri, double h, run_sums *a,
     while (a->t < h && j->k + 1 < j->stop && s->fuel > 0) {
         j->k++;
         j->last_s = a->t;
-        sim_slot_stage(s, p, slot, j);
+        sim_write_stage(s, p->pol.need, p->feat + slot, p->ld, j);
         int64_t next = slot;
         if (p->n > 1 || ask_alone) {
             DNS_TRY(sim_scan_choose(s, p, a->t, &next));
@@ -505,7 +505,7 @@ stage_end(dns_sim *s, sim_pool *p, int32_t ji, int64_t slot, const sim_res *r)
         j->k++;
         set_stop(s, j);
         if (slot >= 0) {
-            sim_slot_stage(s, p, slot, j);
+            sim_write_stage(s, p->pol.need, p->feat + slot, p->ld, j);
             return DNS_OK;
         }
         return sim_reinsert(s, p, ji);

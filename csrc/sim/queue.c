@@ -194,41 +194,14 @@ sim_pool_fini(dns_sim *s, sim_pool *p)
     dns_mem_free(a, p->slots, (size_t)p->max_batch, sizeof *p->slots);
 }
 
-static inline double
-est_at(const dns_sim *s, int32_t table, const sim_job *j, double missing)
-{
-    const double *row = sim_est_row(s, table, j->sample);
-    return row == NULL ? missing : row[j->k];
-}
-
-/* The columns that a stage end moves. */
-static inline void
-write_stage(const dns_sim *s, uint64_t need, double *at, int64_t ld, const sim_job *j)
-{
-    if (need & DNS_NEED(DNS_F_REMAINING)) {
-        at[DNS_F_REMAINING * ld] = j->est == NULL ? 0.0 : j->est[j->k];
-    }
-    if (need & DNS_NEED(DNS_F_LAST_RUN)) {
-        at[DNS_F_LAST_RUN * ld] = j->last_s;
-    }
-    if (need & (DNS_NEED(DNS_F_NEXT) | DNS_NEED(DNS_F_GAMMA) | DNS_NEED(DNS_F_STAGE) |
-                DNS_NEED(DNS_F_VARIANT))) {
-        const dns_program *g = &s->programs[j->program].p;
-        at[DNS_F_NEXT * ld] = est_at(s, g->next, j, 0.0);
-        at[DNS_F_GAMMA * ld] = est_at(s, g->gamma, j, 1.0);
-        at[DNS_F_STAGE * ld] = j->k;
-        at[DNS_F_VARIANT * ld] = j->variant;
-    }
-}
-
 static void
 write_all(const dns_sim *s, uint64_t need, double *at, int64_t ld, const sim_job *j)
 {
-    write_stage(s, need, at, ld, j);
+    sim_write_stage(s, need, at, ld, j);
     at[DNS_F_ARRIVAL * ld] = j->arrival_s;
     at[DNS_F_DEADLINE * ld] = j->deadline_s;
     at[DNS_F_PRIORITY * ld] = j->priority;
-    const double iso = est_at(s, s->programs[j->program].p.iso, j, 0.0);
+    const double iso = sim_est_at(s, s->programs[j->program].p.iso, j, 0.0);
     at[DNS_F_ISOLATED * ld] = iso;
     at[DNS_F_INV_ISOLATED * ld] = 1.0 / iso;
     at[DNS_F_PROGRAM * ld] = j->program;
@@ -243,12 +216,6 @@ write_all(const dns_sim *s, uint64_t need, double *at, int64_t ld, const sim_job
             at[(DNS_F_USER0 + u) * ld] = user[u];
         }
     }
-}
-
-void
-sim_slot_stage(dns_sim *s, sim_pool *p, int64_t slot, const sim_job *j)
-{
-    write_stage(s, p->pol.need, p->feat + slot, p->ld, j);
 }
 
 double
@@ -419,22 +386,24 @@ sim_policy_error(dns_sim *s, const sim_pool *p, double now, int64_t slot, const 
                     now, (int)p->param[DNS_P_POOL], (long long)p->n, (long long)id);
 }
 
-/* The policy's choice among the waiting slots; DNS_PICK_IDLE is a valid answer. */
+/* A pick outside of the queue: idle is an answer, anything else an error. */
 dns_status
-sim_scan_choose(dns_sim *s, sim_pool *p, double now, int64_t *slot)
+sim_scan_odd(dns_sim *s, const sim_pool *p, double now, int64_t picked, int64_t *slot)
 {
-    s->stats.decisions++;
-    s->fuel -= 1 + (p->n >> 4);
-    if (p->pol.pick != NULL) {
-        *slot = p->pol.pick(now, p->n, p->feat, p->ld, p->param, p->pol.user);
-        if (*slot == DNS_PICK_ERROR) {
-            return sim_policy_error(s, p, now, *slot, "the callback failed");
-        }
-        if (*slot < DNS_PICK_IDLE || *slot >= p->n) {
-            return sim_policy_error(s, p, now, *slot, "picked a slot out of range");
-        }
-        return DNS_OK;
+    if (picked == DNS_PICK_ERROR) {
+        return sim_policy_error(s, p, now, picked, "the callback failed");
     }
+    if (picked != DNS_PICK_IDLE) {
+        return sim_policy_error(s, p, now, picked, "picked a slot out of range");
+    }
+    *slot = picked;
+    return DNS_OK;
+}
+
+/* The slot of least score(), first in queue order on ties. */
+dns_status
+sim_scan_scores(dns_sim *s, sim_pool *p, double now, int64_t *slot)
+{
     p->score[0] = NAN;
     p->pol.score(now, p->n, p->feat, p->ld, p->param, p->score, p->pol.user);
     int64_t best = 0;

@@ -77,13 +77,17 @@ least(const view *v, int64_t i0, int64_t i1, double now, double inv_q, double et
       int64_t *at)
 {
     int64_t i = i0;
-    if (i1 - i0 >= 2 * VF_N && VF_N > 1) {
+    if (i1 - i0 >= VF_N && VF_N > 1) {
         const vf vnow = vf_set(now), vq = vf_set(inv_q), veta = vf_set(eta);
         vf b0 = vf_set(INFINITY), b1 = b0;
         vi a0 = vi_set(-1), a1 = a0;
         for (; i + 2 * VF_N <= i1; i += 2 * VF_N) {
             vf_least(score_vec(v, i, vnow, vq, veta, slack_kind), vi_set(i), &b0, &a0);
             vf_least(score_vec(v, i + VF_N, vnow, vq, veta, slack_kind), vi_set(i + VF_N), &b1, &a1);
+        }
+        if (i + VF_N <= i1) {
+            vf_least(score_vec(v, i, vnow, vq, veta, slack_kind), vi_set(i), &b0, &a0);
+            i += VF_N;
         }
         double b[2 * VF_N];
         int64_t a[2 * VF_N];
@@ -155,18 +159,28 @@ exact(const view *v, int64_t i, double now, double q, double eta)
     return e + eta * ((slack < 0.0 ? 0.0 : slack) + pen);
 }
 
-/* Exact argmin over the elements of i0..i1-1 that pass the screen. */
+/* Exact argmin over the elements of i0..i1-1 whose approximate score is within the bound. */
 static inline void
 settle(const view *v, int64_t i0, int64_t i1, double now, double q, double eta, double bound, double *best,
        int64_t *at)
 {
     const double inv_q = 1.0 / q;
-    for (int64_t i = i0; i < i1; i++) {
-        if (score1(v, i, now, inv_q, eta, CLAMPED) <= bound) {
-            const double sc = exact(v, i, now, q, eta);
-            if (*at < 0 || sc < *best) {
+    const vf vnow = vf_set(now), vq = vf_set(inv_q), veta = vf_set(eta), vbound = vf_set(bound);
+    for (int64_t i = i0; i < i1; i += VF_N) {
+        unsigned close = 0;
+        if (i + VF_N <= i1) {
+            close = vf_mask_le(score_vec(v, i, vnow, vq, veta, CLAMPED), vbound);
+        }
+        else {
+            for (int64_t l = 0; i + l < i1; l++) {
+                close |= (unsigned)(score1(v, i + l, now, inv_q, eta, CLAMPED) <= bound) << l;
+            }
+        }
+        for (int64_t l = 0; close != 0; l++, close >>= 1) {
+            const double sc = (close & 1U) != 0 ? exact(v, i + l, now, q, eta) : INFINITY;
+            if ((close & 1U) != 0 && (*at < 0 || sc < *best)) {
                 *best = sc;
-                *at = i;
+                *at = i + l;
             }
         }
     }

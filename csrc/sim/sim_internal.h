@@ -147,8 +147,8 @@ dns_status sim_reinsert(dns_sim *s, sim_pool *p, int32_t ji);
 void sim_scan_remove(dns_sim *s, sim_pool *p, int64_t slot);
 sim_heap_item sim_heap_pop(sim_pool *p);
 double sim_key(dns_sim *s, sim_pool *p, const sim_job *j);
-void sim_slot_stage(dns_sim *s, sim_pool *p, int64_t slot, const sim_job *j);
-dns_status sim_scan_choose(dns_sim *s, sim_pool *p, double now, int64_t *slot);
+dns_status sim_scan_odd(dns_sim *s, const sim_pool *p, double now, int64_t picked, int64_t *slot);
+dns_status sim_scan_scores(dns_sim *s, sim_pool *p, double now, int64_t *slot);
 dns_status sim_policy_error(dns_sim *s, const sim_pool *p, double now, int64_t slot,
                             const char *what);
 
@@ -171,6 +171,33 @@ sim_est_row(const dns_sim *s, int32_t table, int32_t sample)
     return t->v + t->by[DNS_AX_SAMPLE] * sample;
 }
 
+static inline double
+sim_est_at(const dns_sim *s, int32_t table, const sim_job *j, double missing)
+{
+    const double *row = sim_est_row(s, table, j->sample);
+    return row == NULL ? missing : row[j->k];
+}
+
+/* The columns that a stage end moves. */
+static inline void
+sim_write_stage(const dns_sim *s, uint64_t need, double *at, int64_t ld, const sim_job *j)
+{
+    if (need & DNS_NEED(DNS_F_REMAINING)) {
+        at[DNS_F_REMAINING * ld] = j->est == NULL ? 0.0 : j->est[j->k];
+    }
+    if (need & DNS_NEED(DNS_F_LAST_RUN)) {
+        at[DNS_F_LAST_RUN * ld] = j->last_s;
+    }
+    if (need & (DNS_NEED(DNS_F_NEXT) | DNS_NEED(DNS_F_GAMMA) | DNS_NEED(DNS_F_STAGE) |
+                DNS_NEED(DNS_F_VARIANT))) {
+        const dns_program *g = &s->programs[j->program].p;
+        at[DNS_F_NEXT * ld] = sim_est_at(s, g->next, j, 0.0);
+        at[DNS_F_GAMMA * ld] = sim_est_at(s, g->gamma, j, 1.0);
+        at[DNS_F_STAGE * ld] = j->k;
+        at[DNS_F_VARIANT * ld] = j->variant;
+    }
+}
+
 static inline void
 sim_dirty(dns_sim *s, sim_pool *p)
 {
@@ -178,6 +205,23 @@ sim_dirty(dns_sim *s, sim_pool *p)
         p->dirty = true;
         s->n_dirty++;
     }
+}
+
+/* The policy's choice among the waiting slots; DNS_PICK_IDLE is a valid answer. */
+static inline dns_status
+sim_scan_choose(dns_sim *s, sim_pool *p, double now, int64_t *slot)
+{
+    s->stats.decisions++;
+    s->fuel -= 1 + (p->n >> 4);
+    if (p->pol.pick == NULL) {
+        return sim_scan_scores(s, p, now, slot);
+    }
+    const int64_t at = p->pol.pick(now, p->n, p->feat, p->ld, p->param, p->pol.user);
+    if (at < 0 || at >= p->n) {
+        return sim_scan_odd(s, p, now, at, slot);
+    }
+    *slot = at;
+    return DNS_OK;
 }
 
 /* Jobs of a pool that could start now. */
