@@ -52,7 +52,8 @@ def request_metrics(requests, order=None):
     progress = 1.0 / ntt / (r["priority"] / r["priority"].sum())
     makespan = r["finish_s"].max() - r["arrival_s"].min()
     return {
-        "n": n, "antt": float(np.mean(ntt)), "violation_rate": int(np.count_nonzero(r["finish_s"] > r["deadline_s"])) / n,
+        "n": n, "antt": float(np.mean(ntt)),
+        "violation_rate": int(np.count_nonzero(r["finish_s"] > r["deadline_s"])) / n,
         "throughput_rps": float(n / makespan), "stp_norm": float(np.sum(1.0 / ntt)),
         "latency_mean_s": float(np.mean(latency)), "latency_p50_s": float(p50), "latency_p90_s": float(p90),
         "latency_p99_s": float(p99), "latency_max_s": float(latency.max()),
@@ -213,6 +214,6 @@ class StreamResult(_Run):
     def metrics_by(self, group):
         """Metrics per ``"model"``, ``"pattern"`` or ``"key"``: dict label -> dict."""
         if group not in ("model", "pattern", "key"):
-            raise ValueError(f"group: expected 'model', 'pattern' or 'key' for a run without request rows, got {group!r}")
+            raise ValueError(f"group: expected 'model', 'pattern' or 'key' without request rows, got {group!r}")
         labels = [k if group == "key" else getattr(t, group) for k, t in self.traces.items()]
         return {label: self._metrics(np.flatnonzero([x == label for x in labels])) for label in sorted(set(labels))}

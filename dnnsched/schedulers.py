@@ -360,8 +360,8 @@ class DystaOracle(Dysta):
         return {"source": "true"}
 
 
-_CLASSES = {c.name: c for c in (Fcfs, Sjf, SjfSparse, Edf, Llf, Hpf, RoundRobin, Lottery, SrptOracle, Prema, PremaSparse,
-                                Planaria, Sdrm3, Sdrm3Sparse, Dysta, DystaNaive, DystaOracle)}
+_CLASSES = {c.name: c for c in (Fcfs, Sjf, SjfSparse, Edf, Llf, Hpf, RoundRobin, Lottery, SrptOracle, Prema,
+                                PremaSparse, Planaria, Sdrm3, Sdrm3Sparse, Dysta, DystaNaive, DystaOracle)}
 _ALIASES = {"lst": "llf", "oracle": "dysta_oracle"}
 
 #: The policies of the public Sparse-DySta simulator, the only ones with artifact semantics.

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "sim_policy.h"
+#include "sim_timeline.h"
 
 typedef struct module_state {
     dnspy_state base;
@@ -646,6 +647,7 @@ builtin(PyObject *module, PyObject *unused)
 
 static PyMethodDef module_methods[] = {{"hist_middles", hist_middles, METH_NOARGS, middles_doc},
                                        {"builtin", builtin, METH_NOARGS, builtin_doc},
+                                       {"timeline", sim_timeline, METH_VARARGS, sim_timeline_doc},
                                        {NULL, NULL, 0, NULL}};
 
 static int
