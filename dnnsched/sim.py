@@ -397,7 +397,7 @@ def simulate(wl, scheduler="dysta", *, semantics=None, clock=None, switch_cost_s
               "parameters": scheduler.parameters(semantics) if isinstance(scheduler, _schedulers.Scheduler) else {}}
     if record == "none":
         sim = Simulation(system, sums=True, warmup=warmup)
-        _run(sim, wl.chunks() if stream else [wl], scheduler)
+        _run(sim, wl if stream else [wl], scheduler)
         return StreamResult(wl.traces, sim, config, _meta(wl))
     slices = 0 if timeline is False else 300_000 if timeline is True else timeline
     sim = Simulation(system, wl.n, slices=slices)

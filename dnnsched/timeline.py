@@ -55,7 +55,8 @@ class Timeline:
         if not t0 < t1:
             raise ValueError(f"window: expected (start, end) with start < end, got {window!r}")
         r = self._result.requests
-        columns = [np.ascontiguousarray(r[c]) for c in ("arrival_s", "first_start_s", "finish_s", "deadline_s", "model")]
+        fields = ("arrival_s", "first_start_s", "finish_s", "deadline_s", "model")
+        columns = [np.ascontiguousarray(r[c]) for c in fields]
         names = [json.dumps(key)[1:-1] for key in self._result.traces]
         config = {k: v for k, v in self._result.config.items() if k != "record"}
         text = json.dumps({**config, **(other or {})}, sort_keys=True, default=str)

@@ -38,6 +38,7 @@ static const entry table[] = {
      dns_planaria_artifact_pick, 0},
     {"sdrm3", DNS_CLASS_TIME, SDRM3_NEED, -1, 1.0, dns_sdrm3_pick, 1},
     {"sdrm3_artifact", DNS_CLASS_TIME, SDRM3_NEED | N(ARRIVAL), -1, 1.0, dns_sdrm3_artifact_pick, 1},
+    {"batch_fcfs", DNS_CLASS_PICK, N(PROGRAM) | N(STAGE), -1, 1.0, NULL, 1},
     {"dysta_signed", DNS_CLASS_TIME, DYSTA_NEED, -1, 1.0, NULL, 1},
     {"dysta_clamped", DNS_CLASS_TIME, DYSTA_NEED, -1, 1.0, NULL, 1},
     {"dysta_deadline", DNS_CLASS_TIME, DYSTA_NEED, -1, 1.0, NULL, 1},
@@ -98,6 +99,9 @@ dns_sched_get(const char *name, dns_isa isa, dns_policy *out)
             }
             if (strcmp(name, "least_laxity") == 0) {
                 out->score = laxity;
+            }
+            if (strcmp(name, "batch_fcfs") == 0) {
+                out->batch = dns_batch_fcfs;
             }
             return e->n_param;
         }

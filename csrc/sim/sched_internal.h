@@ -24,5 +24,7 @@ int64_t dns_sdrm3_pick(double now, int64_t n, const double *feat, int64_t ld, co
 int64_t dns_sdrm3_artifact_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param,
                                 void *user);
 int64_t dns_lottery_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param, void *user);
+int32_t dns_batch_fcfs(void *user, dns_ctl *ctl, int64_t n, const double *feat, int64_t ld, const double *param,
+                       dns_choice *out);
 
 #endif
