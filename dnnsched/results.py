@@ -93,10 +93,10 @@ class _Run:
     @property
     def provenance(self):
         """Configuration in force, workload, package and machine, as a dict."""
-        from .config import show_config
+        from .config import info
 
         return {"config": self.config, "workload": self.workload_meta, "notes": list(self.notes),
-                "package": show_config(as_dict=True)}
+                "package": info()}
 
 
 class Result(_Run):

@@ -63,8 +63,8 @@ dns_mt19937_random(dns_mt19937 *mt)
 uint32_t
 dns_mt19937_below(dns_mt19937 *mt, uint32_t n)
 {
-    unsigned drop = 32;
-    for (uint32_t rest = n; rest != 0; rest >>= 1) {
+    unsigned drop = 31;
+    for (uint32_t rest = n >> 1; rest != 0; rest >>= 1) {
         drop--;
     }
     uint32_t r = 0;

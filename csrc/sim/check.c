@@ -1,5 +1,5 @@
-/* One look at everything before a simulation starts, so that the loop need not check again: indices,
- * table extents, signs and NaN. Messages name the structure and its index. */
+/* One look at everything before a simulation starts, so that the loop need not check again:
+ * indices, table extents, signs and NaN. Messages name the structure and its index. */
 #include "sim_internal.h"
 
 #define BAD(cond, code, index, ...) DNS_REQUIRE(!(cond), err, (code), (index), __VA_ARGS__)
@@ -8,7 +8,8 @@ static dns_status
 check_table(const dns_table *t, int32_t i, dns_error *err)
 {
     BAD(t->v == NULL || t->n < 1, DNS_ERR_SHAPE, i, "table %d: expected at least one cell", (int)i);
-    BAD(t->pos_shift < 0 || t->pos_shift > 31, DNS_ERR_VALUE, i, "table %d: pos_shift must be 0..31", (int)i);
+    BAD(t->pos_shift < 0 || t->pos_shift > 31, DNS_ERR_VALUE, i,
+        "table %d: pos_shift must be 0..31", (int)i);
     for (int a = 0; a < DNS_N_AXIS; a++) {
         BAD(t->by[a] < 0 || (t->by[a] > 0 && t->ext[a] < 1), DNS_ERR_SHAPE, i,
             "table %d: axis %d: stride must be >= 0 and its extent >= 1", (int)i, a);
@@ -18,8 +19,8 @@ check_table(const dns_table *t, int32_t i, dns_error *err)
 
 /* Offsets 0..span-1 from `off`, at every position of the table's axes, must be cells. */
 static dns_status
-check_reach(const dns_sim *s, int32_t table, int64_t off, int64_t span, const char *what, int64_t index,
-            dns_error *err)
+check_reach(const dns_sim *s, int32_t table, int64_t off, int64_t span, const char *what,
+            int64_t index, dns_error *err)
 {
     BAD(table < -1 || table >= s->sys.n_table, DNS_ERR_VALUE, index, "%s %lld: no table %d", what,
         (long long)index, (int)table);
@@ -31,12 +32,14 @@ check_reach(const dns_sim *s, int32_t table, int64_t off, int64_t span, const ch
     for (int a = 0; a < DNS_N_AXIS; a++) {
         if (t->by[a] > 0) {
             BAD(t->ext[a] - 1 > (t->n - 1) / t->by[a], DNS_ERR_SHAPE, index,
-                "%s %lld: table %d is smaller than its extents", what, (long long)index, (int)table);
+                "%s %lld: table %d is smaller than its extents", what, (long long)index,
+                (int)table);
             top += t->by[a] * (t->ext[a] - 1);
         }
     }
-    BAD(off < 0 || top >= t->n, DNS_ERR_SHAPE, index, "%s %lld: reaches cell %lld of table %d, which has %lld",
-        what, (long long)index, (long long)top, (int)table, (long long)t->n);
+    BAD(off < 0 || top >= t->n, DNS_ERR_SHAPE, index,
+        "%s %lld: reaches cell %lld of table %d, which has %lld", what, (long long)index,
+        (long long)top, (int)table, (long long)t->n);
     return DNS_OK;
 }
 
@@ -45,8 +48,8 @@ static dns_status
 check_times(const dns_table *t, int32_t table, dns_error *err)
 {
     for (int64_t i = 0; i < t->n; i++) {
-        BAD(!(t->v[i] >= 0.0), DNS_ERR_VALUE, i, "table %d: cell %lld is %g; expected seconds >= 0", (int)table,
-            (long long)i, t->v[i]);
+        BAD(!(t->v[i] >= 0.0), DNS_ERR_VALUE, i, "table %d: cell %lld is %g; expected seconds >= 0",
+            (int)table, (long long)i, t->v[i]);
     }
     return DNS_OK;
 }
@@ -55,7 +58,8 @@ static dns_status
 check_no_nan(const dns_table *t, int32_t table, dns_error *err)
 {
     for (int64_t i = 0; i < t->n; i++) {
-        BAD(isnan(t->v[i]), DNS_ERR_VALUE, i, "table %d: cell %lld is NaN", (int)table, (long long)i);
+        BAD(isnan(t->v[i]), DNS_ERR_VALUE, i, "table %d: cell %lld is NaN", (int)table,
+            (long long)i);
     }
     return DNS_OK;
 }
@@ -65,13 +69,15 @@ check_stage(const dns_sim *s, int32_t i, uint8_t *timed, dns_error *err)
 {
     const dns_stage *st = &s->stages[i];
     const int home = DNS_POOL_HOME(0) - st->pool;
-    BAD(st->pool >= s->sys.n_pool || (st->pool < DNS_POOL_DELAY && (home < 0 || home >= s->sys.n_home)),
+    BAD(st->pool >= s->sys.n_pool ||
+            (st->pool < DNS_POOL_DELAY && (home < 0 || home >= s->sys.n_home)),
         DNS_ERR_VALUE, i, "stage %d: no pool %d", (int)i, (int)st->pool);
     BAD(st->pool == DNS_POOL_DELAY && st->hold >= 0, DNS_ERR_VALUE, i,
         "stage %d: a delay stage holds no resource: its hold must be -1", (int)i);
-    BAD(st->state < DNS_STATE_JOB, DNS_ERR_VALUE, i, "stage %d: bad state %d", (int)i, (int)st->state);
-    BAD(st->conf < -1 || st->conf >= s->sys.n_column, DNS_ERR_VALUE, i, "stage %d: no confidence column %d",
-        (int)i, (int)st->conf);
+    BAD(st->state < DNS_STATE_JOB, DNS_ERR_VALUE, i, "stage %d: bad state %d", (int)i,
+        (int)st->state);
+    BAD(st->conf < -1 || st->conf >= s->sys.n_column, DNS_ERR_VALUE, i,
+        "stage %d: no confidence column %d", (int)i, (int)st->conf);
     BAD(st->load < 0, DNS_ERR_VALUE, i, "stage %d: negative load", (int)i);
     DNS_TRY(check_reach(s, st->hold, st->hold_off, 1, "stage", i, err));
     DNS_TRY(check_reach(s, st->delay, st->delay_off, 1, "stage", i, err));
@@ -104,8 +110,8 @@ check_program(const dns_sim *s, int32_t i, dns_error *err)
 {
     sim_program *g = &s->programs[i];
     const dns_program *p = &g->p;
-    BAD(p->n_stage < 1 || p->stage0 < 0 || p->stage0 > s->sys.n_stage - p->n_stage, DNS_ERR_SHAPE, i,
-        "program %d: stages %d..%d are not within the %d stages", (int)i, (int)p->stage0,
+    BAD(p->n_stage < 1 || p->stage0 < 0 || p->stage0 > s->sys.n_stage - p->n_stage, DNS_ERR_SHAPE,
+        i, "program %d: stages %d..%d are not within the %d stages", (int)i, (int)p->stage0,
         (int)(p->stage0 + p->n_stage - 1), (int)s->sys.n_stage);
     const int32_t est[4] = {p->est, p->next, p->iso, p->gamma};
     g->n_sample = INT64_MAX;
@@ -126,7 +132,8 @@ check_program(const dns_sim *s, int32_t i, dns_error *err)
         limit_rows(s, g, st->hold);
         limit_rows(s, g, st->delay);
         BAD(st->conf >= 0 && p->conf < 0, DNS_ERR_VALUE, i,
-            "program %d: stage %d reads a confidence, but the program has no confidence table", (int)i, (int)k);
+            "program %d: stage %d reads a confidence, but the program has no confidence table",
+            (int)i, (int)k);
     }
     return DNS_OK;
 }
@@ -134,19 +141,21 @@ check_program(const dns_sim *s, int32_t i, dns_error *err)
 static dns_status
 check_policy(const dns_policy *p, int32_t i, bool external, dns_error *err)
 {
-    BAD(p == NULL || p->abi != DNS_POLICY_ABI, DNS_ERR_VALUE, i, "pool %d: policy has ABI %u, expected %d", (int)i,
-        p == NULL ? 0U : (unsigned)p->abi, DNS_POLICY_ABI);
-    BAD(p->klass < DNS_CLASS_FIFO || p->klass > DNS_CLASS_PICK, DNS_ERR_VALUE, i, "pool %d: bad policy class",
-        (int)i);
+    BAD(p == NULL || p->abi != DNS_POLICY_ABI, DNS_ERR_VALUE, i,
+        "pool %d: policy has ABI %u, expected %d", (int)i, p == NULL ? 0U : (unsigned)p->abi,
+        DNS_POLICY_ABI);
+    BAD(p->klass < DNS_CLASS_FIFO || p->klass > DNS_CLASS_PICK, DNS_ERR_VALUE, i,
+        "pool %d: bad policy class", (int)i);
     BAD(p->n_param < 0 || p->n_param > DNS_N_PARAM - DNS_PARAM_USER, DNS_ERR_VALUE, i,
         "pool %d: a policy takes at most %d parameters", (int)i, DNS_N_PARAM - DNS_PARAM_USER);
     const bool keyed = p->klass == DNS_CLASS_ARRIVAL || p->klass == DNS_CLASS_OWN;
     const bool scan = p->klass >= DNS_CLASS_TIME;
-    BAD(keyed && (p->key_column >= DNS_N_FEATURE || (p->key_column < 0 && p->score == NULL)), DNS_ERR_VALUE, i,
-        "pool %d: policy needs a key column or score()", (int)i);
-    BAD(scan && !external && p->batch == NULL && p->pick == NULL && p->score == NULL, DNS_ERR_VALUE, i,
-        "pool %d: policy needs pick(), score() or batch()", (int)i);
-    BAD(p->hooks != 0 && p->on == NULL, DNS_ERR_VALUE, i, "pool %d: policy asks for hooks but has none", (int)i);
+    BAD(keyed && (p->key_column >= DNS_N_FEATURE || (p->key_column < 0 && p->score == NULL)),
+        DNS_ERR_VALUE, i, "pool %d: policy needs a key column or score()", (int)i);
+    BAD(scan && !external && p->batch == NULL && p->pick == NULL && p->score == NULL, DNS_ERR_VALUE,
+        i, "pool %d: policy needs pick(), score() or batch()", (int)i);
+    BAD(p->hooks != 0 && p->on == NULL, DNS_ERR_VALUE, i,
+        "pool %d: policy asks for hooks but has none", (int)i);
     return DNS_OK;
 }
 
@@ -160,20 +169,24 @@ check_pools(const dns_sim *s, dns_error *err)
             "pool %d: resources must follow those of the pool before, at least one each", (int)i);
         next = p->res1;
         BAD(p->max_batch < 1, DNS_ERR_VALUE, i, "pool %d: max_batch must be >= 1", (int)i);
-        BAD(!(p->timer_s >= 0.0) || isinf(p->timer_s), DNS_ERR_VALUE, i, "pool %d: timer_s must be >= 0", (int)i);
+        BAD(!(p->timer_s >= 0.0) || isinf(p->timer_s), DNS_ERR_VALUE, i,
+            "pool %d: timer_s must be >= 0", (int)i);
         DNS_TRY(check_policy(p->policy, i, p->external != 0, err));
     }
-    BAD(next != s->sys.n_resource, DNS_ERR_SHAPE, next, "resource %d belongs to no pool", (int)next);
+    BAD(next != s->sys.n_resource, DNS_ERR_SHAPE, next, "resource %d belongs to no pool",
+        (int)next);
     for (int32_t i = 0; i < s->sys.n_resource; i++) {
         const dns_res_spec *r = &s->sys.resources[i];
-        BAD(!(r->speed > 0.0) || isinf(r->speed), DNS_ERR_VALUE, i, "resource %d: speed must be > 0", (int)i);
+        BAD(!(r->speed > 0.0) || isinf(r->speed), DNS_ERR_VALUE, i,
+            "resource %d: speed must be > 0", (int)i);
         BAD(!(r->switch_const_s >= 0.0) || isinf(r->switch_const_s), DNS_ERR_VALUE, i,
             "resource %d: switch cost must be >= 0 s", (int)i);
-        BAD(r->state < -1 || (r->switch_s != NULL && (r->n_state < 1 || r->state >= r->n_state)), DNS_ERR_VALUE, i,
-            "resource %d: start state %d is not in its switch table", (int)i, (int)r->state);
+        BAD(r->state < -1 || (r->switch_s != NULL && (r->n_state < 1 || r->state >= r->n_state)),
+            DNS_ERR_VALUE, i, "resource %d: start state %d is not in its switch table", (int)i,
+            (int)r->state);
         for (int64_t c = 0; r->switch_s != NULL && c < (int64_t)r->n_state * r->n_state; c++) {
-            BAD(!(r->switch_s[c] >= 0.0), DNS_ERR_VALUE, i, "resource %d: switch cost %lld is not >= 0 s", (int)i,
-                (long long)c);
+            BAD(!(r->switch_s[c] >= 0.0), DNS_ERR_VALUE, i,
+                "resource %d: switch cost %lld is not >= 0 s", (int)i, (long long)c);
         }
     }
     return DNS_OK;
@@ -189,8 +202,8 @@ check_states(const dns_sim *s, dns_error *err)
             const dns_res_spec *spec = &s->sys.resources[r];
             BAD(spec->switch_s != NULL && st->state >= spec->n_state &&
                     (st->pool < 0 || s->res[r].pool == st->pool),
-                DNS_ERR_VALUE, i, "stage %d: state %d is not in the switch table of resource %d", (int)i,
-                (int)st->state, (int)r);
+                DNS_ERR_VALUE, i, "stage %d: state %d is not in the switch table of resource %d",
+                (int)i, (int)st->state, (int)r);
         }
     }
     return DNS_OK;
@@ -204,33 +217,35 @@ check_rest(const dns_sim *s, dns_error *err)
         const bool speed = c->op == DNS_SCN_SPEED;
         BAD(!(c->t_s >= 0.0) || (i > 0 && c->t_s < c[-1].t_s), DNS_ERR_VALUE, i,
             "scenario row %d: times must be >= 0 and not decrease", (int)i);
-        BAD(!speed && c->op != DNS_SCN_USER, DNS_ERR_VALUE, i, "scenario row %d: unknown operation %d", (int)i,
-            (int)c->op);
-        BAD(c->target < 0 || c->target >= (speed ? s->sys.n_resource : s->sys.n_pool), DNS_ERR_VALUE, i,
-            "scenario row %d: no target %d", (int)i, (int)c->target);
+        BAD(!speed && c->op != DNS_SCN_USER, DNS_ERR_VALUE, i,
+            "scenario row %d: unknown operation %d", (int)i, (int)c->op);
+        BAD(c->target < 0 || c->target >= (speed ? s->sys.n_resource : s->sys.n_pool),
+            DNS_ERR_VALUE, i, "scenario row %d: no target %d", (int)i, (int)c->target);
         BAD(speed && (!(c->value > 0.0) || isinf(c->value)), DNS_ERR_VALUE, i,
             "scenario row %d: speed must be > 0", (int)i);
     }
     for (int64_t i = 0; i < (int64_t)s->sys.n_owner * s->sys.n_home; i++) {
-        BAD(s->home[i] < 0 || s->home[i] >= s->sys.n_pool, DNS_ERR_VALUE, i, "home %lld: no pool %d", (long long)i,
-            (int)s->home[i]);
+        BAD(s->home[i] < 0 || s->home[i] >= s->sys.n_pool, DNS_ERR_VALUE, i,
+            "home %lld: no pool %d", (long long)i, (int)s->home[i]);
     }
     for (int64_t i = 0; i < (int64_t)s->sys.n_owner * s->sys.n_column; i++) {
         BAD(isnan(s->thresholds[i]), DNS_ERR_VALUE, i, "threshold %lld is NaN", (long long)i);
     }
     BAD(s->sys.clock == DNS_CLOCK_ARTIFACT &&
-            (s->sys.n_pool != 1 || s->sys.n_resource != 1 || s->sys.n_scenario != 0 || s->sys.pools[0].timer_s > 0.0),
-        DNS_ERR_VALUE, -1, "clock: the artifact clock needs one pool with one resource, no scenario and no timer");
+            (s->sys.n_pool != 1 || s->sys.n_resource != 1 || s->sys.n_scenario != 0 ||
+             s->sys.pools[0].timer_s > 0.0),
+        DNS_ERR_VALUE, -1,
+        "clock: the artifact clock needs one pool with one resource, no scenario and no timer");
     return DNS_OK;
 }
 
 dns_status
-sim_check(dns_sim *s, dns_error *err)
+dns_sim_check(dns_sim *s, dns_error *err)
 {
     BAD(s->sys.n_stage < 1 || s->sys.n_program < 1 || s->sys.n_pool < 1, DNS_ERR_SHAPE, -1,
         "system: expected at least one stage, program and pool");
-    BAD(s->sys.n_owner < 1 || s->sys.n_column < 0 || s->sys.n_home < 0 || s->sys.n_table < 0, DNS_ERR_SHAPE, -1,
-        "system: expected at least one owner");
+    BAD(s->sys.n_owner < 1 || s->sys.n_column < 0 || s->sys.n_home < 0 || s->sys.n_table < 0,
+        DNS_ERR_SHAPE, -1, "system: expected at least one owner");
     DNS_TRY(check_pools(s, err));
     uint8_t *timed = dns_mem_zero(&s->alloc, (size_t)s->sys.n_table, 1);
     BAD(timed == NULL, DNS_ERR_MEMORY, -1, "system: no memory");
@@ -254,31 +269,37 @@ sim_check(dns_sim *s, dns_error *err)
 }
 
 dns_status
-sim_check_work(const dns_sim *s, const dns_work *w, dns_error *err)
+dns_sim_check_work(const dns_sim *s, const dns_work *w, dns_error *err)
 {
     double last = s->last_arrival_s;
-    BAD(w->n < 0 || (w->n > 0 && w->arrival_s == NULL), DNS_ERR_SHAPE, -1, "work: expected arrival times");
+    BAD(w->n < 0 || (w->n > 0 && w->arrival_s == NULL), DNS_ERR_SHAPE, -1,
+        "work: expected arrival times");
     for (int64_t i = 0; i < w->n; i++) {
         const double t = w->arrival_s[i];
         const int32_t g = w->program != NULL ? w->program[i] : 0;
         const int32_t b = w->sample != NULL ? w->sample[i] : 0;
         const int32_t o = w->owner != NULL ? w->owner[i] : 0;
-        const long long id = (long long)(s->row0 + s->work.n + i);
-        BAD(!(t >= 0.0) || isinf(t), DNS_ERR_VALUE, i, "arrival: row %lld is %g; expected finite seconds >= 0", id, t);
-        BAD(t < last, DNS_ERR_VALUE, i, "arrival: row %lld (%.9g s) is earlier than the row before (%.9g s)", id, t,
-            last);
+        const long long id = (long long)s->row0 + (long long)s->work.n + (long long)i;
+        BAD(!(t >= 0.0) || isinf(t), DNS_ERR_VALUE, i,
+            "arrival: row %lld is %g; expected finite seconds >= 0", id, t);
+        BAD(t < last, DNS_ERR_VALUE, i,
+            "arrival: row %lld (%.9g s) is earlier than the row before (%.9g s)", id, t, last);
         last = t;
-        BAD(w->deadline_s != NULL && isnan(w->deadline_s[i]), DNS_ERR_VALUE, i, "deadline: row %lld is NaN", id);
-        BAD(w->priority != NULL && (!(w->priority[i] > 0.0) || isinf(w->priority[i])), DNS_ERR_VALUE, i,
-            "priority: row %lld is %g; expected a finite number > 0", id, w->priority[i]);
-        BAD(g < 0 || g >= s->sys.n_program, DNS_ERR_VALUE, i, "program: row %lld is %d; expected 0..%d", id, (int)g,
-            (int)s->sys.n_program - 1);
-        BAD(b < 0 || b >= s->programs[g].n_sample, DNS_ERR_VALUE, i, "sample: row %lld is %d; expected 0..%lld", id,
-            (int)b, (long long)s->programs[g].n_sample - 1);
-        BAD(id >= s->programs[g].n_row, DNS_ERR_VALUE, i, "row %lld: its program's tables end at row %lld", id,
+        BAD(w->deadline_s != NULL && isnan(w->deadline_s[i]), DNS_ERR_VALUE, i,
+            "deadline: row %lld is NaN", id);
+        BAD(w->priority != NULL && (!(w->priority[i] > 0.0) || isinf(w->priority[i])),
+            DNS_ERR_VALUE, i, "priority: row %lld is %g; expected a finite number > 0", id,
+            w->priority[i]);
+        BAD(g < 0 || g >= s->sys.n_program, DNS_ERR_VALUE, i,
+            "program: row %lld is %d; expected 0..%d", id, (int)g, (int)s->sys.n_program - 1);
+        BAD(b < 0 || b >= s->programs[g].n_sample, DNS_ERR_VALUE, i,
+            "sample: row %lld is %d; expected 0..%lld", id, (int)b,
+            (long long)s->programs[g].n_sample - 1);
+        BAD(id >= s->programs[g].n_row, DNS_ERR_VALUE, i,
+            "row %lld: its program's tables end at row %lld", id,
             (long long)s->programs[g].n_row - 1);
-        BAD(o < 0 || o >= s->sys.n_owner, DNS_ERR_VALUE, i, "owner: row %lld is %d; expected 0..%d", id, (int)o,
-            (int)s->sys.n_owner - 1);
+        BAD(o < 0 || o >= s->sys.n_owner, DNS_ERR_VALUE, i, "owner: row %lld is %d; expected 0..%d",
+            id, (int)o, (int)s->sys.n_owner - 1);
         BAD(w->pos0 != NULL && w->pos0[i] < 0, DNS_ERR_VALUE, i, "pos0: row %lld is negative", id);
         for (int u = 0; w->user != NULL && u < DNS_N_USER; u++) {
             BAD(isnan(w->user[i * DNS_N_USER + u]), DNS_ERR_VALUE, i, "user: row %lld is NaN", id);

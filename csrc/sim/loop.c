@@ -4,11 +4,11 @@
  *         e later than now: pools with news decide, by index; then now = e.t
  *         apply e: run end, delay over, scenario row, arrival, wake, timer
  *
- * After a run end `go_on` keeps the resource busy in place: while no other event is due and the pool
- * would choose the same job (or, in a scanned pool, whichever job it chooses), the next stage is
- * added to the clock without an event. It may go on only when no pool has news and the end of the
- * stage is observed by nobody, so the results are the same bytes with and without it; H, the time of
- * the next event, is read after every start of the instant has been queued.
+ * After a run end `go_on` keeps the resource busy in place: while no other event is due and the
+ * pool would choose the same job (or, in a scanned pool, whichever job it chooses), the next stage
+ * is added to the clock without an event. It may go on only when no pool has news and the end of
+ * the stage is observed by nobody, so the results are the same bytes with and without it; H, the
+ * time of the next event, is read after every start of the instant has been queued.
  *
  * Cost: a stage inside go_on is one dependent addition (4 cycles) in FIFO and keyed pools, one scan
  * of the queue in scanned ones; a request costs an arrival, a decision and a run end.
@@ -47,25 +47,30 @@ horizon(const dns_sim *s)
     return h;
 }
 
-/* A cell by the address rule; DNS_ERR_POLICY when a run's variant, load or the resource's state lies
- * outside of the table (the other axes were checked before). */
+/* A cell by the address rule; DNS_ERR_POLICY when a run's variant, load or the resource's state
+ * lies outside of the table (the other axes were checked before). */
 static dns_status
 cell(dns_sim *s, int32_t table, int64_t off, const sim_job *j, const sim_res *r, double *out)
 {
     const dns_table *t = &s->tables[table];
     const int64_t pos = j->pos0 >> t->pos_shift;
     const int64_t x[DNS_N_AXIS] = {
-        j->sample, j->id, r == NULL ? 0 : r->variant, r == NULL ? 0 : r->load - 1,
-        r == NULL ? 0 : r->state, t->by[DNS_AX_POS] != 0 && pos >= t->ext[DNS_AX_POS] ? t->ext[DNS_AX_POS] - 1 : pos};
+        j->sample,
+        j->id,
+        r == NULL ? 0 : r->variant,
+        r == NULL ? 0 : r->load - 1,
+        r == NULL ? 0 : r->state,
+        t->by[DNS_AX_POS] != 0 && pos >= t->ext[DNS_AX_POS] ? t->ext[DNS_AX_POS] - 1 : pos};
     int64_t at = off;
     for (int a = 0; a < DNS_N_AXIS; a++) {
         if (t->by[a] != 0) {
             if (x[a] < 0 || x[a] >= t->ext[a]) {
                 s->failed = true;
-                return dns_fail(s->err, DNS_ERR_POLICY, j->id,
-                                "table %d: index %lld of axis %d (sample, row, variant, load, state, position) "
-                                "is outside 0..%lld for request %lld",
-                                (int)table, (long long)x[a], a, (long long)t->ext[a] - 1, (long long)j->id);
+                return dns_fail(
+                    s->err, DNS_ERR_POLICY, j->id,
+                    "table %d: index %lld of axis %d (sample, row, variant, load, state, position) "
+                    "is outside 0..%lld for request %lld",
+                    (int)table, (long long)x[a], a, (long long)t->ext[a] - 1, (long long)j->id);
             }
             at += t->by[a] * x[a];
         }
@@ -114,7 +119,8 @@ switch_state(sim_res *r, const dns_stage *st, const sim_job *j)
     if (from < 0 || from == st->state) {
         return 0.0;
     }
-    return r->switch_s != NULL ? r->switch_s[(int64_t)from * r->n_state + st->state] : r->switch_const_s;
+    return r->switch_s != NULL ? r->switch_s[(int64_t)from * r->n_state + st->state]
+                               : r->switch_const_s;
 }
 
 /* Bookkeeping of a job that starts a stage at `now`. */
@@ -147,7 +153,7 @@ hook(dns_sim *s, sim_pool *p, dns_hook h, int64_t id)
         return DNS_OK;
     }
     if (p->pol.on(p->pol.user, &s->ctl, (int32_t)h, id) != 0) {
-        return sim_policy_error(s, p, s->now, DNS_PICK_ERROR, "a hook failed");
+        return dns_sim_policy_error(s, p, s->now, DNS_PICK_ERROR, "a hook failed");
     }
     return DNS_OK;
 }
@@ -180,7 +186,7 @@ start(dns_sim *s, sim_pool *p, int32_t ri)
         j->variant = r->variant;
         DNS_TRY(hook(s, p, DNS_HOOK_START, j->id));
     }
-    if (isfinite(r->t1_s) && !sim_ev_push(s, r->t1_s, EV_KEY(EV_RUN_END, ri), r->gen, 0)) {
+    if (isfinite(r->t1_s) && !dns_sim_ev_push(s, r->t1_s, EV_KEY(EV_RUN_END, ri), r->gen, 0)) {
         return no_memory(s);
     }
     return DNS_OK;
@@ -250,7 +256,7 @@ run_keyed(dns_sim *s, sim_pool *p, sim_job *j, const sim_res *r, double h, run_s
             key = p->pol.key_sign * j->est[j->k];
         }
         else {
-            key = sim_key(s, p, j);
+            key = dns_sim_key(s, p, j);
         }
         if (!(key < top || (key == top && wins_tie))) {
             j->k--;
@@ -280,7 +286,7 @@ run_scan(dns_sim *s, sim_pool *p, sim_res *r, int32_t ri, double h, run_sums *a,
         sim_write_stage(s, p->pol.need, p->feat + slot, p->ld, j);
         int64_t next = slot;
         if (p->n > 1 || ask_alone) {
-            DNS_TRY(sim_scan_choose(s, p, a->t, &next));
+            DNS_TRY(dns_sim_scan_choose(s, p, a->t, &next));
         }
         if (next == slot) {
             DNS_TRY(add_stage(s, j, r, a));
@@ -307,8 +313,8 @@ run_scan(dns_sim *s, sim_pool *p, sim_res *r, int32_t ri, double h, run_sums *a,
     return DNS_OK;
 }
 
-/* Called at a run end, its event already taken. *went: the resource went on (or was freed by an idle
- * decision) and the run end needs no further handling. */
+/* Called at a run end, its event already taken. *went: the resource went on (or was freed by an
+ * idle decision) and the run end needs no further handling. */
 static dns_status
 go_on(dns_sim *s, int32_t ri, double t, bool *went)
 {
@@ -332,10 +338,11 @@ go_on(dns_sim *s, int32_t ri, double t, bool *went)
         DNS_TRY(run_scan(s, p, r, ri, h, &a, &idle));
         j = &s->jobs[r->jobs[0]];
     }
-    else if (p->n > 0 && (p->kind == Q_RING ? s->jobs[p->job[p->head]].seq < j->seq
-                                            : p->pol.klass == DNS_CLASS_ARRIVAL &&
-                                                  !(j->key < p->heap[0].key ||
-                                                    (j->key == p->heap[0].key && j->seq < p->heap[0].seq)))) {
+    else if (p->n > 0 &&
+             (p->kind == Q_RING ? s->jobs[p->job[p->head]].seq < j->seq
+                                : p->pol.klass == DNS_CLASS_ARRIVAL &&
+                                      !(j->key < p->heap[0].key ||
+                                        (j->key == p->heap[0].key && j->seq < p->heap[0].seq)))) {
         return DNS_OK;
     }
     else if (p->n > 0 && p->kind == Q_HEAP && p->pol.klass == DNS_CLASS_OWN) {
@@ -359,7 +366,7 @@ go_on(dns_sim *s, int32_t ri, double t, bool *went)
     }
     j->service_s = a.service;
     r->t1_s = a.t;
-    if (isfinite(a.t) && !sim_ev_push(s, a.t, EV_KEY(EV_RUN_END, ri), r->gen, 0)) {
+    if (isfinite(a.t) && !dns_sim_ev_push(s, a.t, EV_KEY(EV_RUN_END, ri), r->gen, 0)) {
         return no_memory(s);
     }
     return DNS_OK;
@@ -381,7 +388,7 @@ finish(dns_sim *s, int32_t ji, int status, int32_t last_stage)
 {
     sim_job *j = &s->jobs[ji];
     area(s);
-    sim_record_finish(s, j, status, last_stage);
+    dns_sim_record_finish(s, j, status, last_stage);
     s->stats.live--;
     if (status == DNS_ST_DROPPED) {
         s->stats.dropped++;
@@ -416,7 +423,7 @@ travel(dns_sim *s, int32_t ji, const dns_stage *st, const sim_res *r)
     if (!(d > 0.0)) {
         return leave(s, ji);
     }
-    if (isfinite(d) && !sim_ev_push(s, s->now + d, EV_KEY(EV_MOVE, j->id), 0, ji)) {
+    if (isfinite(d) && !dns_sim_ev_push(s, s->now + d, EV_KEY(EV_MOVE, j->id), 0, ji)) {
         return no_memory(s);
     }
     return DNS_OK;
@@ -425,8 +432,9 @@ travel(dns_sim *s, int32_t ji, const dns_stage *st, const sim_res *r)
 static inline int32_t
 pool_of(const dns_sim *s, const dns_stage *st, const sim_job *j)
 {
-    return st->pool >= DNS_POOL_DELAY ? st->pool
-                                      : s->home[(int64_t)j->owner * s->sys.n_home + (-16 - st->pool)];
+    return st->pool >= DNS_POOL_DELAY
+               ? st->pool
+               : s->home[(int64_t)j->owner * s->sys.n_home + (-16 - st->pool)];
 }
 
 static inline void
@@ -454,7 +462,7 @@ enter(dns_sim *s, int32_t ji)
     if (sim_waiting(s, p) >= p->limit) {
         return finish(s, ji, DNS_ST_DROPPED, j->k - 1);
     }
-    DNS_TRY(sim_push(s, p, ji));
+    DNS_TRY(dns_sim_push(s, p, ji));
     if (p->n > s->stats.queue_max) {
         s->stats.queue_max = p->n;
     }
@@ -474,8 +482,8 @@ outcome(dns_sim *s, sim_pool *p, sim_job *j, const dns_stage *st, int32_t *out)
         *out = p->pol.outcome(p->pol.user, &s->ctl, j->id, j->k);
         const int32_t n = s->programs[j->program].p.n_stage;
         if (*out < 0 || (*out > DNS_OUT_DROP && *out < DNS_OUT_GOTO) || *out >= DNS_OUT_GOTO + n) {
-            return sim_policy_error(s, p, s->now, *out == DNS_OUT_ERROR ? DNS_PICK_ERROR : 0,
-                                    "outcome() failed or is out of range");
+            return dns_sim_policy_error(s, p, s->now, *out == DNS_OUT_ERROR ? DNS_PICK_ERROR : 0,
+                                        "outcome() failed or is out of range");
         }
     }
     else if (st->conf >= 0) {
@@ -488,7 +496,8 @@ outcome(dns_sim *s, sim_pool *p, sim_job *j, const dns_stage *st, int32_t *out)
     return DNS_OK;
 }
 
-/* The job's stage ended now on resource r. `slot` >= 0: it still stands there in its pool's queue. */
+/* The job's stage ended now on resource r. `slot` >= 0: it still stands there in its pool's queue.
+ */
 static dns_status
 stage_end(dns_sim *s, sim_pool *p, int32_t ji, int64_t slot, const sim_res *r)
 {
@@ -499,7 +508,8 @@ stage_end(dns_sim *s, sim_pool *p, int32_t ji, int64_t slot, const sim_res *r)
     DNS_TRY(hook(s, p, DNS_HOOK_STAGE_END, j->id));
     DNS_TRY(outcome(s, p, j, st, &o));
     const int32_t n = s->programs[j->program].p.n_stage;
-    const bool stays = o == DNS_OUT_NEXT && st->delay < 0 && j->k + 1 < n && (st + 1)->pool == st->pool;
+    const bool stays =
+        o == DNS_OUT_NEXT && st->delay < 0 && j->k + 1 < n && (st + 1)->pool == st->pool;
     sim_dirty(s, p);
     if (stays) {
         j->k++;
@@ -508,10 +518,10 @@ stage_end(dns_sim *s, sim_pool *p, int32_t ji, int64_t slot, const sim_res *r)
             sim_write_stage(s, p->pol.need, p->feat + slot, p->ld, j);
             return DNS_OK;
         }
-        return sim_reinsert(s, p, ji);
+        return dns_sim_reinsert(s, p, ji);
     }
     if (slot >= 0) {
-        sim_scan_remove(s, p, slot);
+        dns_sim_scan_remove(s, p, slot);
     }
     switch (o) {
     case DNS_OUT_NEXT:
@@ -540,7 +550,7 @@ end_run(dns_sim *s, int32_t ri)
         return dns_fail(s->err, DNS_ERR_LIVELOCK, s->jobs[r->jobs[0]].id,
                         "stages of zero length repeat without end at t = %.9g s", s->now);
     }
-    sim_record_slice(s, r, ri);
+    dns_sim_record_slice(s, r, ri);
     r->busy = false;
     p->n_free++;
     for (int32_t i = 0; i < n; i++) {
@@ -647,9 +657,11 @@ read_arrivals(dns_sim *s, const sim_pool *p)
     return DNS_OK;
 }
 
-/* -- decisions ---------------------------------------------------------------------------------- */
+/* -- decisions ----------------------------------------------------------------------------------
+ */
 
-/* The resource for a run: the job's last if it is free and of this pool, else the lowest free one. */
+/* The resource for a run: the job's last if it is free and of this pool, else the lowest free one.
+ */
 static int32_t
 free_resource(const dns_sim *s, const sim_pool *p, int32_t last)
 {
@@ -674,7 +686,7 @@ start_one(dns_sim *s, sim_pool *p, int32_t ji, int64_t slot)
             r->slot = slot;
         }
         else {
-            sim_scan_remove(s, p, slot);
+            dns_sim_scan_remove(s, p, slot);
         }
     }
     r->jobs[0] = ji;
@@ -688,43 +700,47 @@ start_one(dns_sim *s, sim_pool *p, int32_t ji, int64_t slot)
 static dns_status
 start_batch(dns_sim *s, sim_pool *p, int32_t pi, bool *idle)
 {
-    dns_choice c = {.slots = p->slots, .room = p->max_batch, .load = -1, .resource = -1, .wake_s = NAN};
+    dns_choice c = {
+        .slots = p->slots, .room = p->max_batch, .load = -1, .resource = -1, .wake_s = NAN};
     s->stats.decisions++;
     s->fuel -= 1 + (p->n >> 4);
     if (p->pol.batch(p->pol.user, &s->ctl, p->n, p->feat, p->ld, p->param, &c) != 0) {
-        return sim_policy_error(s, p, s->now, DNS_PICK_ERROR, "batch() failed");
+        return dns_sim_policy_error(s, p, s->now, DNS_PICK_ERROR, "batch() failed");
     }
     if (c.n == 0) {
         *idle = true;
         if (!isnan(c.wake_s) && dns_ctl_wake(&s->ctl, pi, c.wake_s) != 0) {
-            return sim_policy_error(s, p, s->now, 0, "batch() asked to wake in the past");
+            return dns_sim_policy_error(s, p, s->now, 0, "batch() asked to wake in the past");
         }
         return DNS_OK;
     }
     if (c.n < 0 || c.n > p->max_batch) {
-        return sim_policy_error(s, p, s->now, 0, "batch() chose more requests than max_batch");
+        return dns_sim_policy_error(s, p, s->now, 0, "batch() chose more requests than max_batch");
     }
     const int32_t ri = c.resource >= 0 ? c.resource : free_resource(s, p, -1);
     if (ri < p->res0 || ri >= p->res1 || s->res[ri].busy) {
-        return sim_policy_error(s, p, s->now, 0, "batch() chose a resource that is not free here");
+        return dns_sim_policy_error(s, p, s->now, 0,
+                                    "batch() chose a resource that is not free here");
     }
     sim_res *r = &s->res[ri];
     int32_t load = 0;
     for (int64_t i = 0; i < c.n; i++) {
         const int64_t slot = c.slots[i];
         if (slot < 0 || slot >= p->n || (i > 0 && slot <= c.slots[i - 1])) {
-            return sim_policy_error(s, p, s->now, 0, "batch() must give increasing slots of the queue");
+            return dns_sim_policy_error(s, p, s->now, 0,
+                                        "batch() must give increasing slots of the queue");
         }
         r->jobs[i] = p->job[slot];
         const sim_job *j = &s->jobs[r->jobs[i]];
         const sim_job *lead = &s->jobs[r->jobs[0]];
         if (j->program != lead->program || j->k != lead->k) {
-            return sim_policy_error(s, p, s->now, slot, "batch() mixed programs or stages in one run");
+            return dns_sim_policy_error(s, p, s->now, slot,
+                                        "batch() mixed programs or stages in one run");
         }
         load += stage_of(s, j)->load;
     }
     for (int64_t i = c.n - 1; i >= 0; i--) {
-        sim_scan_remove(s, p, c.slots[i]);
+        dns_sim_scan_remove(s, p, c.slots[i]);
     }
     r->n = (int32_t)c.n;
     r->variant = c.variant;
@@ -750,7 +766,7 @@ decide_scan(dns_sim *s, sim_pool *p, int32_t pi, bool *idle)
         s->chosen = CHOSEN_NONE;
     }
     else if (p->n > 1 || p->pol.klass == DNS_CLASS_PICK) {
-        DNS_TRY(sim_scan_choose(s, p, s->now, &slot));
+        DNS_TRY(dns_sim_scan_choose(s, p, s->now, &slot));
     }
     if (slot < 0) {
         *idle = true;
@@ -782,7 +798,7 @@ decide(dns_sim *s, int32_t pi)
             DNS_TRY(start_one(s, p, ji, -1));
         }
         else if (p->kind == Q_HEAP) {
-            DNS_TRY(start_one(s, p, sim_heap_pop(p).job, -1));
+            DNS_TRY(start_one(s, p, dns_sim_heap_pop(p).job, -1));
         }
         else {
             DNS_TRY(decide_scan(s, p, pi, &idle));
@@ -833,7 +849,8 @@ flush(dns_sim *s, bool *progress)
     return st;
 }
 
-/* -- the loop ------------------------------------------------------------------------------------ */
+/* -- the loop ------------------------------------------------------------------------------------
+ */
 
 static void
 set_speed(dns_sim *s, const dns_scenario *row)
@@ -868,7 +885,7 @@ apply_scenario(dns_sim *s)
     const uint32_t gen = s->res[row->target].gen;
     set_speed(s, row);
     const sim_res *r = &s->res[row->target];
-    if (r->gen != gen && !sim_ev_push(s, r->t1_s, EV_KEY(EV_RUN_END, row->target), r->gen, 0)) {
+    if (r->gen != gen && !dns_sim_ev_push(s, r->t1_s, EV_KEY(EV_RUN_END, row->target), r->gen, 0)) {
         return no_memory(s);
     }
     return DNS_OK;
@@ -881,7 +898,7 @@ apply_timer(dns_sim *s, int32_t pi)
     p->tick++;
     sim_dirty(s, p);
     DNS_TRY(hook(s, p, DNS_HOOK_TIMER, pi));
-    if (!sim_ev_push(s, (double)(p->tick + 1) * p->timer_s, EV_KEY(EV_TIMER, pi), 0, 0)) {
+    if (!dns_sim_ev_push(s, (double)(p->tick + 1) * p->timer_s, EV_KEY(EV_TIMER, pi), 0, 0)) {
         return no_memory(s);
     }
     return DNS_OK;
@@ -890,7 +907,7 @@ apply_timer(dns_sim *s, int32_t pi)
 static dns_status
 apply_event(dns_sim *s)
 {
-    const sim_event e = sim_ev_pop(s);
+    const sim_event e = dns_sim_ev_pop(s);
     const int32_t id = (int32_t)EV_ID(e.key);
     bool went = false;
     switch (EV_KIND(e.key)) {
@@ -983,7 +1000,7 @@ run_loop(dns_sim *s, dns_sim_state *state)
                 }
                 continue;
             }
-            if (kind == EV_NONE || kind >= EV_WAKE || (s->stats.live == 0 && !more_arrivals(s))) {
+            if (kind >= EV_WAKE || (s->stats.live == 0 && !more_arrivals(s))) {
                 bool go = false;
                 DNS_TRY(at_end(s, kind, state, &go));
                 if (s->asking >= 0) {
@@ -1018,7 +1035,8 @@ dns_status
 dns_sim_run(dns_sim *s, int64_t fuel, dns_sim_state *state, dns_error *err)
 {
     DNS_REQUIRE(!s->failed, err, DNS_ERR_STATE, -1, "simulation: stopped by an earlier error");
-    DNS_REQUIRE(s->asking < 0, err, DNS_ERR_STATE, -1, "simulation: pool %d waits for a choice", s->asking);
+    DNS_REQUIRE(s->asking < 0, err, DNS_ERR_STATE, -1, "simulation: pool %d waits for a choice",
+                s->asking);
     s->err = err;
     s->fuel = fuel;
     s->started = true;

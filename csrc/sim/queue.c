@@ -7,8 +7,8 @@
  *   RING  circular buffer in order of `seq` (FIFO);
  *   HEAP  binary heap on (key, seq): keys that move only at the job's own stage ends;
  *   SCAN  feature columns in order of `seq`, searched at every decision.
- * `seq` numbers the pushes; a job that comes back from a run in its pool keeps its number and so its
- * place. With one resource and no batches the running job never leaves its slot.
+ * `seq` numbers the pushes; a job that comes back from a run in its pool keeps its number and so
+ * its place. With one resource and no batches the running job never leaves its slot.
  */
 #include <string.h>
 
@@ -21,7 +21,7 @@ before(const sim_event *a, const sim_event *b)
 }
 
 bool
-sim_ev_push(dns_sim *s, double t, uint64_t key, uint32_t gen, int32_t index)
+dns_sim_ev_push(dns_sim *s, double t, uint64_t key, uint32_t gen, int32_t index)
 {
     if (s->n_ev == s->ev_room) {
         const int64_t room = s->ev_room * 2;
@@ -49,7 +49,7 @@ sim_ev_push(dns_sim *s, double t, uint64_t key, uint32_t gen, int32_t index)
 }
 
 sim_event
-sim_ev_pop(dns_sim *s)
+dns_sim_ev_pop(dns_sim *s)
 {
     const sim_event top = s->ev[0];
     const sim_event e = s->ev[--s->n_ev];
@@ -139,10 +139,11 @@ scan_grow(dns_sim *s, sim_pool *p, int64_t room)
 static dns_status
 pool_grow(dns_sim *s, sim_pool *p, int64_t room)
 {
-    const bool ok = p->kind == Q_RING   ? ring_grow(s, p, room)
-                    : p->kind == Q_SCAN ? scan_grow(s, p, room)
-                                        : dns_mem_grow(&s->alloc, (void **)&p->heap, (size_t)p->room,
-                                                       (size_t)room, sizeof *p->heap);
+    const bool ok = p->kind == Q_RING ? ring_grow(s, p, room)
+                    : p->kind == Q_SCAN
+                        ? scan_grow(s, p, room)
+                        : dns_mem_grow(&s->alloc, (void **)&p->heap, (size_t)p->room, (size_t)room,
+                                       sizeof *p->heap);
     DNS_REQUIRE(ok, s->err, DNS_ERR_MEMORY, -1, "no memory for %lld waiting requests",
                 (long long)room);
     p->room = room;
@@ -150,7 +151,7 @@ pool_grow(dns_sim *s, sim_pool *p, int64_t room)
 }
 
 dns_status
-sim_pool_init(dns_sim *s, sim_pool *p, const dns_pool_spec *spec, int32_t index)
+dns_sim_pool_init(dns_sim *s, sim_pool *p, const dns_pool_spec *spec, int32_t index)
 {
     p->pol = *spec->policy;
     p->res0 = spec->res0;
@@ -183,7 +184,7 @@ sim_pool_init(dns_sim *s, sim_pool *p, const dns_pool_spec *spec, int32_t index)
 }
 
 void
-sim_pool_fini(dns_sim *s, sim_pool *p)
+dns_sim_pool_fini(dns_sim *s, sim_pool *p)
 {
     const dns_alloc *a = &s->alloc;
     dns_mem_free(a, p->heap, (size_t)p->room, sizeof *p->heap);
@@ -219,7 +220,7 @@ write_all(const dns_sim *s, uint64_t need, double *at, int64_t ld, const sim_job
 }
 
 double
-sim_key(dns_sim *s, sim_pool *p, const sim_job *j)
+dns_sim_key(dns_sim *s, sim_pool *p, const sim_job *j)
 {
     double one[DNS_N_FEATURE] = {0};
     double key = NAN;
@@ -253,7 +254,7 @@ heap_push(sim_pool *p, sim_heap_item item)
 }
 
 sim_heap_item
-sim_heap_pop(sim_pool *p)
+dns_sim_heap_pop(sim_pool *p)
 {
     const sim_heap_item top = p->heap[0];
     const sim_heap_item item = p->heap[--p->n];
@@ -280,7 +281,7 @@ sim_heap_pop(sim_pool *p)
 
 /* Closes the gap of a slot; the job keeps the policy's columns for its return. */
 void
-sim_scan_remove(dns_sim *s, sim_pool *p, int64_t slot)
+dns_sim_scan_remove(dns_sim *s, sim_pool *p, int64_t slot)
 {
     sim_job *j = &s->jobs[p->job[slot]];
     const size_t tail = (size_t)(p->n - slot - 1);
@@ -300,7 +301,7 @@ sim_scan_remove(dns_sim *s, sim_pool *p, int64_t slot)
 static dns_status
 heap_insert(dns_sim *s, sim_pool *p, sim_job *j, int32_t ji)
 {
-    j->key = sim_key(s, p, j);
+    j->key = dns_sim_key(s, p, j);
     if (isnan(j->key)) {
         s->failed = true;
         return dns_fail(s->err, DNS_ERR_POLICY, j->id,
@@ -347,7 +348,7 @@ scan_insert(dns_sim *s, sim_pool *p, const sim_job *j, int32_t ji)
 
 /* A job comes back from a run in this pool: its old place, found by seq. */
 dns_status
-sim_reinsert(dns_sim *s, sim_pool *p, int32_t ji)
+dns_sim_reinsert(dns_sim *s, sim_pool *p, int32_t ji)
 {
     sim_job *j = &s->jobs[ji];
     if (p->n == p->room) {
@@ -367,16 +368,16 @@ sim_reinsert(dns_sim *s, sim_pool *p, int32_t ji)
 
 /* A job enters the pool: a new place at the end of the queue. */
 dns_status
-sim_push(dns_sim *s, sim_pool *p, int32_t ji)
+dns_sim_push(dns_sim *s, sim_pool *p, int32_t ji)
 {
     sim_job *j = &s->jobs[ji];
     j->seq = s->seq++;
     j->priv[0] = j->priv[1] = 0.0;
-    return sim_reinsert(s, p, ji);
+    return dns_sim_reinsert(s, p, ji);
 }
 
 dns_status
-sim_policy_error(dns_sim *s, const sim_pool *p, double now, int64_t slot, const char *what)
+dns_sim_policy_error(dns_sim *s, const sim_pool *p, double now, int64_t slot, const char *what)
 {
     s->failed = true;
     const int64_t at = slot >= 0 && slot < p->n ? slot : 0;
@@ -388,13 +389,13 @@ sim_policy_error(dns_sim *s, const sim_pool *p, double now, int64_t slot, const 
 
 /* A pick outside of the queue: idle is an answer, anything else an error. */
 dns_status
-sim_scan_odd(dns_sim *s, const sim_pool *p, double now, int64_t picked, int64_t *slot)
+dns_sim_scan_odd(dns_sim *s, const sim_pool *p, double now, int64_t picked, int64_t *slot)
 {
     if (picked == DNS_PICK_ERROR) {
-        return sim_policy_error(s, p, now, picked, "the callback failed");
+        return dns_sim_policy_error(s, p, now, picked, "the callback failed");
     }
     if (picked != DNS_PICK_IDLE) {
-        return sim_policy_error(s, p, now, picked, "picked a slot out of range");
+        return dns_sim_policy_error(s, p, now, picked, "picked a slot out of range");
     }
     *slot = picked;
     return DNS_OK;
@@ -402,14 +403,14 @@ sim_scan_odd(dns_sim *s, const sim_pool *p, double now, int64_t picked, int64_t 
 
 /* The slot of least score(), first in queue order on ties. */
 dns_status
-sim_scan_scores(dns_sim *s, sim_pool *p, double now, int64_t *slot)
+dns_sim_scan_scores(dns_sim *s, sim_pool *p, double now, int64_t *slot)
 {
     p->score[0] = NAN;
     p->pol.score(now, p->n, p->feat, p->ld, p->param, p->score, p->pol.user);
     int64_t best = 0;
     for (int64_t i = 0; i < p->n; i++) {
         if (isnan(p->score[i])) {
-            return sim_policy_error(s, p, now, i, "a score is NaN");
+            return dns_sim_policy_error(s, p, now, i, "a score is NaN");
         }
         best = p->score[i] < p->score[best] ? i : best;
     }

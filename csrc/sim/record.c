@@ -1,7 +1,8 @@
 /* What a finished job leaves behind: result columns, running sums, histogram, slices.
  *
- * Histogram: the latency's binary exponent and the top 7 bits of its mantissa index the bin, so each
- * octave has 128 bins of equal width and the middle of a bin is off by at most 1/256 of the value.
+ * Histogram: the latency's binary exponent and the top 7 bits of its mantissa index the bin, so
+ * each octave has 128 bins of equal width and the middle of a bin is off by at most 1/256 of the
+ * value.
  */
 #include <string.h>
 
@@ -63,7 +64,7 @@ add_sums(dns_sim *s, const sim_job *j, int status)
 }
 
 void
-sim_record_finish(dns_sim *s, const sim_job *j, int status, int32_t last_stage)
+dns_sim_record_finish(dns_sim *s, const sim_job *j, int status, int32_t last_stage)
 {
     const dns_results *r = &s->results;
     const int64_t i = j->id;
@@ -100,7 +101,7 @@ sim_record_finish(dns_sim *s, const sim_job *j, int status, int32_t last_stage)
 }
 
 void
-sim_record_slice(dns_sim *s, const sim_res *r, int32_t ri)
+dns_sim_record_slice(dns_sim *s, const sim_res *r, int32_t ri)
 {
     if (s->slices == NULL) {
         return;

@@ -1,13 +1,16 @@
-/* The built-in schedulers by name. Estimates (which column REMAINING, NEXT, ISOLATED and GAMMA hold)
- * are bound by the caller: sjf, sjf_sparse and srpt_oracle are one policy on three estimates. */
+/* The built-in schedulers by name. Estimates (which column REMAINING, NEXT, ISOLATED and GAMMA
+ * hold) are bound by the caller: sjf, sjf_sparse and srpt_oracle are one policy on three estimates.
+ */
 #include <string.h>
 
 #include "sched_internal.h"
 
 #define N(f) DNS_NEED(DNS_F_##f)
 #define DYSTA_NEED (N(REMAINING) | N(DEADLINE) | N(LAST_RUN) | N(ISOLATED) | N(INV_ISOLATED))
-#define PREMA_NEED (N(REMAINING) | N(PRIORITY) | N(LAST_RUN) | N(INV_ISOLATED) | N(PRIVATE0) | N(PRIVATE1))
-#define PREMA_A_NEED (N(REMAINING) | N(PRIORITY) | N(LAST_RUN) | N(ISOLATED) | N(PRIVATE0) | N(PRIVATE1))
+#define PREMA_NEED                                                                                 \
+    (N(REMAINING) | N(PRIORITY) | N(LAST_RUN) | N(INV_ISOLATED) | N(PRIVATE0) | N(PRIVATE1))
+#define PREMA_A_NEED                                                                               \
+    (N(REMAINING) | N(PRIORITY) | N(LAST_RUN) | N(ISOLATED) | N(PRIVATE0) | N(PRIVATE1))
 #define SDRM3_NEED (N(REMAINING) | N(DEADLINE) | N(LAST_RUN) | N(NEXT))
 
 typedef struct entry {
@@ -32,12 +35,15 @@ static const entry table[] = {
     {"prema", DNS_CLASS_PICK, PREMA_NEED, -1, 1.0, dns_prema_pick, 0},
     {"prema_sparse", DNS_CLASS_PICK, PREMA_NEED | N(GAMMA), -1, 1.0, dns_prema_sparse_pick, 0},
     {"prema_artifact", DNS_CLASS_PICK, PREMA_A_NEED, -1, 1.0, dns_prema_artifact_pick, 0},
-    {"prema_sparse_artifact", DNS_CLASS_PICK, PREMA_A_NEED | N(GAMMA), -1, 1.0, dns_prema_sparse_artifact_pick, 0},
-    {"planaria", DNS_CLASS_TIME, N(DEADLINE) | N(PRIORITY) | N(REMAINING), -1, 1.0, dns_planaria_pick, 0},
+    {"prema_sparse_artifact", DNS_CLASS_PICK, PREMA_A_NEED | N(GAMMA), -1, 1.0,
+     dns_prema_sparse_artifact_pick, 0},
+    {"planaria", DNS_CLASS_TIME, N(DEADLINE) | N(PRIORITY) | N(REMAINING), -1, 1.0,
+     dns_planaria_pick, 0},
     {"planaria_artifact", DNS_CLASS_TIME, N(DEADLINE) | N(PRIORITY) | N(ARRIVAL), -1, 1.0,
      dns_planaria_artifact_pick, 0},
     {"sdrm3", DNS_CLASS_TIME, SDRM3_NEED, -1, 1.0, dns_sdrm3_pick, 1},
-    {"sdrm3_artifact", DNS_CLASS_TIME, SDRM3_NEED | N(ARRIVAL), -1, 1.0, dns_sdrm3_artifact_pick, 1},
+    {"sdrm3_artifact", DNS_CLASS_TIME, SDRM3_NEED | N(ARRIVAL), -1, 1.0, dns_sdrm3_artifact_pick,
+     1},
     {"batch_fcfs", DNS_CLASS_PICK, N(PROGRAM) | N(STAGE), -1, 1.0, NULL, 1},
     {"dysta_signed", DNS_CLASS_TIME, DYSTA_NEED, -1, 1.0, NULL, 1},
     {"dysta_clamped", DNS_CLASS_TIME, DYSTA_NEED, -1, 1.0, NULL, 1},
@@ -47,7 +53,8 @@ static const entry table[] = {
 
 /* Laxity without the common -t: deadline - remaining. */
 static void
-laxity(double now, int64_t n, const double *feat, int64_t ld, const double *param, double *out, void *user)
+laxity(double now, int64_t n, const double *feat, int64_t ld, const double *param, double *out,
+       void *user)
 {
     (void)now;
     (void)param;

@@ -1,11 +1,11 @@
 /* First-come first-served batches: the oldest request and, behind it, the oldest others at the same
- * program and stage, up to the bound given as parameter (and the pool's max_batch). Starts at once with
- * whatever waits; it never delays a request to fill a batch. O(n) a decision. */
+ * program and stage, up to the bound given as parameter (and the pool's max_batch). Starts at once
+ * with whatever waits; it never delays a request to fill a batch. O(n) a decision. */
 #include "sched_internal.h"
 
 int32_t
-dns_batch_fcfs(void *user, dns_ctl *ctl, int64_t n, const double *feat, int64_t ld, const double *param,
-               dns_choice *out)
+dns_batch_fcfs(void *user, dns_ctl *ctl, int64_t n, const double *feat, int64_t ld,
+               const double *param, dns_choice *out)
 {
     (void)user;
     (void)ctl;

@@ -1,5 +1,5 @@
-/* Sparse-DySta's dynamic score as an argmin scan (Fan, Venieris, Kouris, Lane: "Sparse-DySta", MICRO
- * 2023, Algorithm 2). For every queued request i, at time t with Q requests queued:
+/* Sparse-DySta's dynamic score as an argmin scan (Fan, Venieris, Kouris, Lane: "Sparse-DySta",
+ * MICRO 2023, Algorithm 2). For every queued request i, at time t with Q requests queued:
  *
  *   That_i  = column REMAINING: alpha * gamma_i * (average latency still to run)
  *   pen_i   = ((t - last_run_i) * (1/Tisol_i)) * (1/Q)
@@ -10,16 +10,17 @@
  *   deadline  slack_i = D_i - t                       Fig. 11b and the hardware design
  *
  * Reciprocals are stored, as in the paper's hardware. The `artifact` form is the public simulator's
- * arithmetic to the bit: clamped slack and pen_i = ((t - last_run_i)/Tisol_i)/Q with two true divisions.
- * It is screened first with reciprocals. All terms are >= 0 (t >= last_run, eta >= 0, That >= 0), so an
- * approximate and an exact score differ by at most 13 rounding errors, relative: 6 in pen and 3 on each
- * side of the sum. Whatever is exactly least is therefore approximately within 27 u < 2^-47 of the least
- * approximate score; only those candidates, nearly always one, are divided.
+ * arithmetic to the bit: clamped slack and pen_i = ((t - last_run_i)/Tisol_i)/Q with two true
+ * divisions. It is screened first with reciprocals. All terms are >= 0 (t >= last_run, eta >= 0,
+ * That >= 0), so an approximate and an exact score differ by at most 13 rounding errors, relative:
+ * 6 in pen and 3 on each side of the sum. Whatever is exactly least is therefore approximately
+ * within 27 u < 2^-47 of the least approximate score; only those candidates, nearly always one, are
+ * divided.
  *
- * Cost per decision: about 9 operations an element; scalar to 8 requests (wide loads would wait for the
- * slot just written), vectors above; four columns are read, so from L2 on the bound is 32 bytes an element.
- * The argmin keeps the first index per lane and merges lanes by (score, index): any lane count picks the
- * same slot.
+ * Cost per decision: about 9 operations an element; scalar to 8 requests (wide loads would wait for
+ * the slot just written), vectors above; four columns are read, so from L2 on the bound is 32 bytes
+ * an element. The argmin keeps the first index per lane and merges lanes by (score, index): any
+ * lane count picks the same slot.
  */
 #include "base/vec_f64.h"
 #include "sched_internal.h"
@@ -37,8 +38,9 @@ typedef struct view {
 static inline view
 columns(const double *feat, int64_t ld)
 {
-    return (view){feat + DNS_F_REMAINING * ld, feat + DNS_F_DEADLINE * ld, feat + DNS_F_LAST_RUN * ld,
-                  feat + DNS_F_INV_ISOLATED * ld, feat + DNS_F_ISOLATED * ld};
+    return (view){feat + DNS_F_REMAINING * ld, feat + DNS_F_DEADLINE * ld,
+                  feat + DNS_F_LAST_RUN * ld, feat + DNS_F_INV_ISOLATED * ld,
+                  feat + DNS_F_ISOLATED * ld};
 }
 
 static inline double
@@ -60,7 +62,8 @@ static inline vf
 score_vec(const view *v, int64_t i, vf now, vf inv_q, vf eta, int slack_kind)
 {
     const vf e = vf_load(v->e + i);
-    const vf pen = vf_mul(vf_mul(vf_sub(now, vf_load(v->last + i)), vf_load(v->inv_iso + i)), inv_q);
+    const vf pen =
+        vf_mul(vf_mul(vf_sub(now, vf_load(v->last + i)), vf_load(v->inv_iso + i)), inv_q);
     vf slack = vf_sub(vf_load(v->d + i), now);
     if (slack_kind != DEADLINE) {
         slack = vf_sub(slack, e);
@@ -71,10 +74,11 @@ score_vec(const view *v, int64_t i, vf now, vf inv_q, vf eta, int slack_kind)
     return vf_add(e, vf_mul(eta, vf_add(slack, pen)));
 }
 
-/* Least (score, index) of elements i0..i1-1, merged into *best, *at; indices come in increasing order. */
+/* Least (score, index) of elements i0..i1-1, merged into *best, *at; indices come in increasing
+ * order. */
 static inline void
-least(const view *v, int64_t i0, int64_t i1, double now, double inv_q, double eta, int slack_kind, double *best,
-      int64_t *at)
+least(const view *v, int64_t i0, int64_t i1, double now, double inv_q, double eta, int slack_kind,
+      double *best, int64_t *at)
 {
     int64_t i = i0;
     if (i1 - i0 >= VF_N && VF_N > 1) {
@@ -83,7 +87,8 @@ least(const view *v, int64_t i0, int64_t i1, double now, double inv_q, double et
         vi a0 = vi_set(-1), a1 = a0;
         for (; i + 2 * VF_N <= i1; i += 2 * VF_N) {
             vf_least(score_vec(v, i, vnow, vq, veta, slack_kind), vi_set(i), &b0, &a0);
-            vf_least(score_vec(v, i + VF_N, vnow, vq, veta, slack_kind), vi_set(i + VF_N), &b1, &a1);
+            vf_least(score_vec(v, i + VF_N, vnow, vq, veta, slack_kind), vi_set(i + VF_N), &b1,
+                     &a1);
         }
         if (i + VF_N <= i1) {
             vf_least(score_vec(v, i, vnow, vq, veta, slack_kind), vi_set(i), &b0, &a0);
@@ -144,7 +149,8 @@ pick_clamped(double now, int64_t n, const double *feat, int64_t ld, const double
 }
 
 static int64_t
-pick_deadline(double now, int64_t n, const double *feat, int64_t ld, const double *param, void *user)
+pick_deadline(double now, int64_t n, const double *feat, int64_t ld, const double *param,
+              void *user)
 {
     (void)user;
     return pick(now, n, feat, ld, param, DEADLINE);
@@ -161,8 +167,8 @@ exact(const view *v, int64_t i, double now, double q, double eta)
 
 /* Exact argmin over the elements of i0..i1-1 whose approximate score is within the bound. */
 static inline void
-settle(const view *v, int64_t i0, int64_t i1, double now, double q, double eta, double bound, double *best,
-       int64_t *at)
+settle(const view *v, int64_t i0, int64_t i1, double now, double q, double eta, double bound,
+       double *best, int64_t *at)
 {
     const double inv_q = 1.0 / q;
     const vf vnow = vf_set(now), vq = vf_set(inv_q), veta = vf_set(eta), vbound = vf_set(bound);
@@ -177,7 +183,7 @@ settle(const view *v, int64_t i0, int64_t i1, double now, double q, double eta, 
             }
         }
         for (int64_t l = 0; close != 0; l++, close >>= 1) {
-            const double sc = (close & 1U) != 0 ? exact(v, i + l, now, q, eta) : INFINITY;
+            const double sc = (close & 1U) != 0 ? exact(v, i + l, now, q, eta) : (double)INFINITY;
             if ((close & 1U) != 0 && (*at < 0 || sc < *best)) {
                 *best = sc;
                 *at = i + l;
@@ -213,7 +219,8 @@ pick_artifact_few(const view *v, double now, int64_t n, double eta)
 }
 
 static int64_t
-pick_artifact(double now, int64_t n, const double *feat, int64_t ld, const double *param, void *user)
+pick_artifact(double now, int64_t n, const double *feat, int64_t ld, const double *param,
+              void *user)
 {
     (void)user;
     const view v = columns(feat, ld);
@@ -237,10 +244,12 @@ pick_artifact(double now, int64_t n, const double *feat, int64_t ld, const doubl
     int64_t at = -1;
     for (int64_t b = 0; b < n_block; b++) {
         if (block_best[b] <= bound) {
-            settle(&v, b * size, (b + 1) * size < n ? (b + 1) * size : n, now, q, eta, bound, &best, &at);
+            settle(&v, b * size, (b + 1) * size < n ? (b + 1) * size : n, now, q, eta, bound, &best,
+                   &at);
         }
     }
     return at >= 0 ? at : 0;
 }
 
-const dns_dysta_ops DNS_ISA_FN(dns_dysta_ops) = {pick_signed, pick_clamped, pick_deadline, pick_artifact};
+const dns_dysta_ops DNS_ISA_FN(dns_dysta_ops) = {pick_signed, pick_clamped, pick_deadline,
+                                                 pick_artifact};

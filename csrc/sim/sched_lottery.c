@@ -1,10 +1,11 @@
-/* Lottery scheduling (Waldspurger, Weihl: OSDI 1994) with tickets = priority: at every decision request i
- * wins with probability priority_i / sum of priorities.
+/* Lottery scheduling (Waldspurger, Weihl: OSDI 1994) with tickets = priority: at every decision
+ * request i wins with probability priority_i / sum of priorities.
  *
- * The draw needs no generator state: request i's key is -log(u_i)/priority_i with u_i a hash of (seed,
- * request id, decision time), and the least of independent exponentials with rates priority_i is i with
- * exactly that probability. So a draw depends on who waits and when, not on the order of decisions before
- * it: the engine's shortcuts, relabelled slots or a replay change nothing. O(n) a decision.
+ * The draw needs no generator state: request i's key is -log(u_i)/priority_i with u_i a hash of
+ * (seed, request id, decision time), and the least of independent exponentials with rates
+ * priority_i is i with exactly that probability. So a draw depends on who waits and when, not on
+ * the order of decisions before it: the engine's shortcuts, relabelled slots or a replay change
+ * nothing. O(n) a decision.
  */
 #include <string.h>
 
@@ -21,7 +22,8 @@ mix(uint64_t x)
 }
 
 int64_t
-dns_lottery_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param, void *user)
+dns_lottery_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param,
+                 void *user)
 {
     (void)user;
     const double *prio = feat + DNS_F_PRIORITY * ld, *id = feat + DNS_F_JOB * ld;

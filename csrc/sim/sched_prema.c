@@ -1,17 +1,19 @@
-/* PREMA's token scheduler (Choi, Rhu: "PREMA", HPCA 2020, Algorithm 2), as Sparse-DySta evaluates it.
+/* PREMA's token scheduler (Choi, Rhu: "PREMA", HPCA 2020, Algorithm 2), as Sparse-DySta evaluates
+ * it.
  *
- * Every request earns tokens while it waits: token += priority * (waited / Tisol), starting from its
- * priority. The threshold is the greatest of 9, 3, 1 (and 0) that the largest token reaches; among the
- * requests with token >= threshold (the >= is Sparse-DySta's change, its section 6.1) the one with the
- * least remaining estimate runs.
+ * Every request earns tokens while it waits: token += priority * (waited / Tisol), starting from
+ * its priority. The threshold is the greatest of 9, 3, 1 (and 0) that the largest token reaches;
+ * among the requests with token >= threshold (the >= is Sparse-DySta's change, its section 6.1) the
+ * one with the least remaining estimate runs.
  *
  *   paper      waited = time since the last update that was not spent running
- *   artifact   the whole wait since the last execution, added again at every decision; a new request's
- *              first token (its priority) does not count for the threshold
- *   sparse     Tisol scaled by the request's gamma. The artifact multiplies every candidate's estimate
- *              by the gamma of the last request in the queue (a stale loop variable)
+ *   artifact   the whole wait since the last execution, added again at every decision; a new
+ * request's first token (its priority) does not count for the threshold sparse     Tisol scaled by
+ * the request's gamma. The artifact multiplies every candidate's estimate by the gamma of the last
+ * request in the queue (a stale loop variable)
  *
- * Private columns: [0] token, [1] paper: time of the last update; artifact: 1 once seen. O(n) a decision.
+ * Private columns: [0] token, [1] paper: time of the last update; artifact: 1 once seen. O(n) a
+ * decision.
  */
 #include "sched_internal.h"
 
@@ -75,7 +77,8 @@ pick_artifact(double now, int64_t n, double *feat, int64_t ld, int sparse)
         top = top < token[i] ? token[i] : top;
     }
     const double limit = top >= 9.0 ? 9.0 : top >= 3.0 ? 3.0 : 1.0;
-    const int64_t at = shortest(n, token, limit, feat + DNS_F_REMAINING * ld, sparse ? gamma[n - 1] : 1.0);
+    const int64_t at =
+        shortest(n, token, limit, feat + DNS_F_REMAINING * ld, sparse ? gamma[n - 1] : 1.0);
     return at < 0 ? 0 : at;
 }
 
@@ -83,7 +86,8 @@ pick_artifact(double now, int64_t n, double *feat, int64_t ld, int sparse)
 #define OWN(feat) ((double *)(uintptr_t)(feat))
 
 int64_t
-dns_prema_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param, void *user)
+dns_prema_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param,
+               void *user)
 {
     (void)param;
     (void)user;
@@ -91,7 +95,8 @@ dns_prema_pick(double now, int64_t n, const double *feat, int64_t ld, const doub
 }
 
 int64_t
-dns_prema_sparse_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param, void *user)
+dns_prema_sparse_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param,
+                      void *user)
 {
     (void)param;
     (void)user;
@@ -99,7 +104,8 @@ dns_prema_sparse_pick(double now, int64_t n, const double *feat, int64_t ld, con
 }
 
 int64_t
-dns_prema_artifact_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param, void *user)
+dns_prema_artifact_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param,
+                        void *user)
 {
     (void)param;
     (void)user;
@@ -107,8 +113,8 @@ dns_prema_artifact_pick(double now, int64_t n, const double *feat, int64_t ld, c
 }
 
 int64_t
-dns_prema_sparse_artifact_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param,
-                               void *user)
+dns_prema_sparse_artifact_pick(double now, int64_t n, const double *feat, int64_t ld,
+                               const double *param, void *user)
 {
     (void)param;
     (void)user;

@@ -4,12 +4,11 @@
  *   paper      prio/slack if slack = D - t > 0; a late request scores -prio/remaining, so that late
  *              requests run last, the one with most work per priority first among them
  *   artifact   prio/(D - t) for all
- * SDRM3 (Kim et al., arXiv 2212.03414), preference 1 on a single accelerator: the largest MapScore runs,
- *   score = urgency + alpha * (t - last_run)/next_layer
- *   paper      urgency = clip(torun/slack, 0, 1), 1 when late
- *   artifact   urgency = min(1, torun/(D - t)), negative when late
- * The artifact takes maxima with a sentinel of -1 for "none yet": a negative best is replaced by whatever
- * comes next, and of equal scores the earlier arrival stays. That rule depends on queue order, so its
+ * SDRM3 (Kim et al., arXiv 2212.03414), preference 1 on a single accelerator: the largest MapScore
+ * runs, score = urgency + alpha * (t - last_run)/next_layer paper      urgency = clip(torun/slack,
+ * 0, 1), 1 when late artifact   urgency = min(1, torun/(D - t)), negative when late The artifact
+ * takes maxima with a sentinel of -1 for "none yet": a negative best is replaced by whatever comes
+ * next, and of equal scores the earlier arrival stays. That rule depends on queue order, so its
  * scan is scalar: O(n) with one (Planaria) or two (SDRM3) divisions a request.
  */
 #include "sched_internal.h"
@@ -42,7 +41,8 @@ take_first(running_max *m, double score, int64_t i)
 }
 
 int64_t
-dns_planaria_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param, void *user)
+dns_planaria_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param,
+                  void *user)
 {
     (void)param;
     (void)user;
@@ -57,7 +57,8 @@ dns_planaria_pick(double now, int64_t n, const double *feat, int64_t ld, const d
 }
 
 int64_t
-dns_planaria_artifact_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param, void *user)
+dns_planaria_artifact_pick(double now, int64_t n, const double *feat, int64_t ld,
+                           const double *param, void *user)
 {
     (void)param;
     (void)user;
@@ -70,7 +71,8 @@ dns_planaria_artifact_pick(double now, int64_t n, const double *feat, int64_t ld
 }
 
 int64_t
-dns_sdrm3_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param, void *user)
+dns_sdrm3_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param,
+               void *user)
 {
     (void)user;
     const double *d = feat + DNS_F_DEADLINE * ld, *rest = feat + DNS_F_REMAINING * ld;
@@ -86,7 +88,8 @@ dns_sdrm3_pick(double now, int64_t n, const double *feat, int64_t ld, const doub
 }
 
 int64_t
-dns_sdrm3_artifact_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param, void *user)
+dns_sdrm3_artifact_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param,
+                        void *user)
 {
     (void)user;
     const double *d = feat + DNS_F_DEADLINE * ld, *rest = feat + DNS_F_REMAINING * ld;

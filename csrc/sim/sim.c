@@ -72,7 +72,8 @@ copy_system(dns_sim *s, const dns_system *sys, dns_error *err)
     s->tables = copy_of(a, sys->tables, sys->n_table, sizeof *s->tables);
     s->stages = copy_of(a, sys->stages, sys->n_stage, sizeof *s->stages);
     s->scenario = copy_of(a, sys->scenario, sys->n_scenario, sizeof *s->scenario);
-    s->thresholds = copy_of(a, sys->thresholds, (int64_t)sys->n_owner * sys->n_column, sizeof *s->thresholds);
+    s->thresholds =
+        copy_of(a, sys->thresholds, (int64_t)sys->n_owner * sys->n_column, sizeof *s->thresholds);
     s->home = copy_of(a, sys->home, (int64_t)sys->n_owner * sys->n_home, sizeof *s->home);
     s->stop = dns_mem_zero(a, (size_t)sys->n_stage, sizeof *s->stop);
     s->programs = dns_mem_zero(a, (size_t)sys->n_program, sizeof *s->programs);
@@ -83,8 +84,8 @@ copy_system(dns_sim *s, const dns_system *sys, dns_error *err)
     s->job_room = 64;
     s->jobs = dns_mem_new(a, (size_t)s->job_room, sizeof *s->jobs);
     s->free_jobs = dns_mem_new(a, (size_t)s->job_room, sizeof *s->free_jobs);
-    DNS_REQUIRE(s->tables && s->stages && s->scenario && s->thresholds && s->home && s->stop && s->programs &&
-                    s->pools && s->res && s->ev && s->jobs && s->free_jobs,
+    DNS_REQUIRE(s->tables && s->stages && s->scenario && s->thresholds && s->home && s->stop &&
+                    s->programs && s->pools && s->res && s->ev && s->jobs && s->free_jobs,
                 err, DNS_ERR_MEMORY, -1, "no memory for the system");
     for (int32_t i = 0; i < sys->n_program; i++) {
         s->programs[i].p = sys->programs[i];
@@ -100,21 +101,23 @@ build(dns_sim *s, const dns_system *sys, dns_error *err)
 {
     DNS_TRY(copy_system(s, sys, err));
     for (int32_t i = 0; i < sys->n_pool; i++) {
-        for (int32_t r = sys->pools[i].res0; r >= 0 && r < sys->pools[i].res1 && r < sys->n_resource; r++) {
+        for (int32_t r = sys->pools[i].res0;
+             r >= 0 && r < sys->pools[i].res1 && r < sys->n_resource; r++) {
             s->res[r].pool = i;
         }
     }
-    DNS_TRY(sim_check(s, err));
+    DNS_TRY(dns_sim_check(s, err));
     const uint64_t user = ((UINT64_C(1) << DNS_N_USER) - 1) << DNS_F_USER0;
     s->err = err;
     for (int32_t i = 0; i < sys->n_pool; i++) {
-        DNS_TRY(sim_pool_init(s, &s->pools[i], &sys->pools[i], i));
+        DNS_TRY(dns_sim_pool_init(s, &s->pools[i], &sys->pools[i], i));
         s->want_user = s->want_user || (s->pools[i].pol.need & user) != 0;
         if (sys->pools[i].timer_s > 0.0) {
-            (void)sim_ev_push(s, sys->pools[i].timer_s, EV_KEY(EV_TIMER, i), 0, 0);
+            (void)dns_sim_ev_push(s, sys->pools[i].timer_s, EV_KEY(EV_TIMER, i), 0, 0);
         }
     }
-    s->user = dns_mem_zero(&s->alloc, s->want_user ? (size_t)(s->job_room * DNS_N_USER) : 0, sizeof *s->user);
+    s->user = dns_mem_zero(&s->alloc, s->want_user ? (size_t)(s->job_room * DNS_N_USER) : 0,
+                           sizeof *s->user);
     DNS_REQUIRE(s->user != NULL, err, DNS_ERR_MEMORY, -1, "no memory for the system");
     for (int32_t i = 0; i < sys->n_resource; i++) {
         const dns_res_spec *spec = &sys->resources[i];
@@ -169,12 +172,14 @@ dns_sim_destroy(dns_sim *s)
     const dns_alloc *a = &al;
     const dns_system *y = &s->sys;
     for (int32_t i = 0; s->pools != NULL && i < y->n_pool; i++) {
-        sim_pool_fini(s, &s->pools[i]);
+        dns_sim_pool_fini(s, &s->pools[i]);
     }
     for (int32_t i = 0; s->res != NULL && s->pools != NULL && i < y->n_resource; i++) {
-        dns_mem_free(a, s->res[i].jobs, (size_t)s->pools[s->res[i].pool].max_batch, sizeof *s->res[i].jobs);
+        dns_mem_free(a, s->res[i].jobs, (size_t)s->pools[s->res[i].pool].max_batch,
+                     sizeof *s->res[i].jobs);
     }
-    dns_mem_free(a, s->user, s->want_user ? (size_t)(s->job_room * DNS_N_USER) : 0, sizeof *s->user);
+    dns_mem_free(a, s->user, s->want_user ? (size_t)(s->job_room * DNS_N_USER) : 0,
+                 sizeof *s->user);
     dns_mem_free(a, s->free_jobs, (size_t)s->job_room, sizeof *s->free_jobs);
     dns_mem_free(a, s->jobs, (size_t)s->job_room, sizeof *s->jobs);
     dns_mem_free(a, s->ev, (size_t)s->ev_room, sizeof *s->ev);
@@ -183,7 +188,8 @@ dns_sim_destroy(dns_sim *s)
     dns_mem_free(a, s->programs, (size_t)y->n_program, sizeof *s->programs);
     dns_mem_free(a, s->stop, (size_t)y->n_stage, sizeof *s->stop);
     dns_mem_free(a, s->home, (size_t)((int64_t)y->n_owner * y->n_home), sizeof *s->home);
-    dns_mem_free(a, s->thresholds, (size_t)((int64_t)y->n_owner * y->n_column), sizeof *s->thresholds);
+    dns_mem_free(a, s->thresholds, (size_t)((int64_t)y->n_owner * y->n_column),
+                 sizeof *s->thresholds);
     dns_mem_free(a, s->scenario, (size_t)y->n_scenario, sizeof *s->scenario);
     dns_mem_free(a, s->stages, (size_t)y->n_stage, sizeof *s->stages);
     dns_mem_free(a, s->tables, (size_t)y->n_table, sizeof *s->tables);
@@ -203,7 +209,8 @@ dns_status
 dns_sim_sums(dns_sim *s, dns_sums *sums, int64_t *hist, int64_t warmup, dns_error *err)
 {
     DNS_REQUIRE(!s->started, err, DNS_ERR_STATE, -1, "sums: the simulation has started");
-    DNS_REQUIRE(warmup >= 0, err, DNS_ERR_VALUE, -1, "warmup: expected >= 0, got %lld", (long long)warmup);
+    DNS_REQUIRE(warmup >= 0, err, DNS_ERR_VALUE, -1, "warmup: expected >= 0, got %lld",
+                (long long)warmup);
     memset(sums, 0, (size_t)s->sys.n_program * sizeof *sums);
     memset(hist, 0, (size_t)s->sys.n_program * DNS_HIST_N * sizeof *hist);
     s->sums = sums;
@@ -229,7 +236,7 @@ dns_sim_feed(dns_sim *s, const dns_work *w, bool final, dns_error *err)
                 "feed: the rows given before are not used up, or were the last");
     DNS_REQUIRE(s->sys.clock == DNS_CLOCK_MONOTONIC || final, err, DNS_ERR_VALUE, -1,
                 "feed: the artifact clock takes all rows at once");
-    DNS_TRY(sim_check_work(s, w, err));
+    DNS_TRY(dns_sim_check_work(s, w, err));
     const int64_t row0 = s->row0 + s->work.n;
     DNS_REQUIRE(s->results.n == 0 || row0 + w->n <= s->results.n, err, DNS_ERR_SHAPE, -1,
                 "feed: more rows than the %lld recorded", (long long)s->results.n);
@@ -355,5 +362,5 @@ dns_ctl_wake(dns_ctl *ctl, int32_t pool, double t_s)
     if (pool < 0 || pool >= s->sys.n_pool || !(t_s > s->now) || isinf(t_s)) {
         return -1;
     }
-    return sim_ev_push(s, t_s, EV_KEY(EV_WAKE, pool), 0, 0) ? 0 : -1;
+    return dns_sim_ev_push(s, t_s, EV_KEY(EV_WAKE, pool), 0, 0) ? 0 : -1;
 }

@@ -138,27 +138,28 @@ struct dns_sim {
 #define CHOSEN_NONE INT64_C(-2)
 
 /* queue.c */
-bool sim_ev_push(dns_sim *s, double t, uint64_t key, uint32_t gen, int32_t index);
-sim_event sim_ev_pop(dns_sim *s);
-dns_status sim_pool_init(dns_sim *s, sim_pool *p, const dns_pool_spec *spec, int32_t index);
-void sim_pool_fini(dns_sim *s, sim_pool *p);
-dns_status sim_push(dns_sim *s, sim_pool *p, int32_t ji);
-dns_status sim_reinsert(dns_sim *s, sim_pool *p, int32_t ji);
-void sim_scan_remove(dns_sim *s, sim_pool *p, int64_t slot);
-sim_heap_item sim_heap_pop(sim_pool *p);
-double sim_key(dns_sim *s, sim_pool *p, const sim_job *j);
-dns_status sim_scan_odd(dns_sim *s, const sim_pool *p, double now, int64_t picked, int64_t *slot);
-dns_status sim_scan_scores(dns_sim *s, sim_pool *p, double now, int64_t *slot);
-dns_status sim_policy_error(dns_sim *s, const sim_pool *p, double now, int64_t slot,
-                            const char *what);
+bool dns_sim_ev_push(dns_sim *s, double t, uint64_t key, uint32_t gen, int32_t index);
+sim_event dns_sim_ev_pop(dns_sim *s);
+dns_status dns_sim_pool_init(dns_sim *s, sim_pool *p, const dns_pool_spec *spec, int32_t index);
+void dns_sim_pool_fini(dns_sim *s, sim_pool *p);
+dns_status dns_sim_push(dns_sim *s, sim_pool *p, int32_t ji);
+dns_status dns_sim_reinsert(dns_sim *s, sim_pool *p, int32_t ji);
+void dns_sim_scan_remove(dns_sim *s, sim_pool *p, int64_t slot);
+sim_heap_item dns_sim_heap_pop(sim_pool *p);
+double dns_sim_key(dns_sim *s, sim_pool *p, const sim_job *j);
+dns_status dns_sim_scan_odd(dns_sim *s, const sim_pool *p, double now, int64_t picked,
+                            int64_t *slot);
+dns_status dns_sim_scan_scores(dns_sim *s, sim_pool *p, double now, int64_t *slot);
+dns_status dns_sim_policy_error(dns_sim *s, const sim_pool *p, double now, int64_t slot,
+                                const char *what);
 
 /* check.c */
-dns_status sim_check(dns_sim *s, dns_error *err);
-dns_status sim_check_work(const dns_sim *s, const dns_work *w, dns_error *err);
+dns_status dns_sim_check(dns_sim *s, dns_error *err);
+dns_status dns_sim_check_work(const dns_sim *s, const dns_work *w, dns_error *err);
 
 /* record.c */
-void sim_record_finish(dns_sim *s, const sim_job *j, int status, int32_t last_stage);
-void sim_record_slice(dns_sim *s, const sim_res *r, int32_t ri);
+void dns_sim_record_finish(dns_sim *s, const sim_job *j, int status, int32_t last_stage);
+void dns_sim_record_slice(dns_sim *s, const sim_res *r, int32_t ri);
 
 /* Row of an estimate table for a sample, NULL if the program has none. */
 static inline const double *
@@ -209,16 +210,16 @@ sim_dirty(dns_sim *s, sim_pool *p)
 
 /* The policy's choice among the waiting slots; DNS_PICK_IDLE is a valid answer. */
 static inline dns_status
-sim_scan_choose(dns_sim *s, sim_pool *p, double now, int64_t *slot)
+dns_sim_scan_choose(dns_sim *s, sim_pool *p, double now, int64_t *slot)
 {
     s->stats.decisions++;
     s->fuel -= 1 + (p->n >> 4);
     if (p->pol.pick == NULL) {
-        return sim_scan_scores(s, p, now, slot);
+        return dns_sim_scan_scores(s, p, now, slot);
     }
     const int64_t at = p->pol.pick(now, p->n, p->feat, p->ld, p->param, p->pol.user);
     if (at < 0 || at >= p->n) {
-        return sim_scan_odd(s, p, now, at, slot);
+        return dns_sim_scan_odd(s, p, now, at, slot);
     }
     *slot = at;
     return DNS_OK;

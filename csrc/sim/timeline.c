@@ -1,13 +1,12 @@
 /* Chrome trace-event JSON, streamed.
  *
- *   process 1  one thread per resource; an "X" slice per stage of a run (they never overlap), an instant
- *              "i" where a request is preempted
- *   process 2  an async span "b" .. "e" per request from arrival to completion, an instant "n" at its first
- *              start, an "i" where it misses its deadline; a counter "C" of requests in the system
- *   flows      "s" at the arrival, "f" at the first slice
+ *   process 1  one thread per resource; an "X" slice per stage of a run (they never overlap), an
+ * instant "i" where a request is preempted process 2  an async span "b" .. "e" per request from
+ * arrival to completion, an instant "n" at its first start, an "i" where it misses its deadline; a
+ * counter "C" of requests in the system flows      "s" at the arrival, "f" at the first slice
  *
- * Times are microseconds with three decimals, printed from integer nanoseconds so that no locale can
- * change the decimal point. Events beyond the cap are counted, never dropped silently.
+ * Times are microseconds with three decimals, printed from integer nanoseconds so that no locale
+ * can change the decimal point. Events beyond the cap are counted, never dropped silently.
  */
 #include "dns/timeline.h"
 
@@ -71,7 +70,8 @@ static void
 put_us(writer *w, double t_s)
 {
     const int64_t ns = (int64_t)llround(t_s * 1e9);
-    char part[5] = {'.', (char)('0' + ns % 1000 / 100), (char)('0' + ns % 100 / 10), (char)('0' + ns % 10), '\0'};
+    char part[5] = {'.', (char)('0' + ns % 1000 / 100), (char)('0' + ns % 100 / 10),
+                    (char)('0' + ns % 10), '\0'};
     put_int(w, ns / 1000);
     put(w, part);
 }
@@ -258,20 +258,23 @@ write_head(writer *w)
 }
 
 dns_status
-dns_timeline_write(const dns_timeline *t, dns_sink sink, void *ctx, char *buf, size_t room, int64_t *n_event,
-                   int64_t *n_cut, dns_error *err)
+dns_timeline_write(const dns_timeline *t, dns_sink sink, void *ctx, char *buf, size_t room,
+                   int64_t *n_event, int64_t *n_cut, dns_error *err)
 {
     DNS_REQUIRE(room >= 1024, err, DNS_ERR_VALUE, -1, "buffer: expected at least 1024 bytes");
-    DNS_REQUIRE(t->cap >= 100, err, DNS_ERR_VALUE, -1, "cap: expected >= 100 events, got %lld", (long long)t->cap);
+    DNS_REQUIRE(t->cap >= 100, err, DNS_ERR_VALUE, -1, "cap: expected >= 100 events, got %lld",
+                (long long)t->cap);
     DNS_REQUIRE(t->t0_s < t->t1_s, err, DNS_ERR_VALUE, -1, "window: expected start < end");
     for (int64_t i = 0; i < t->n_slice; i++) {
         const int64_t id = t->slices[i].id;
-        DNS_REQUIRE(id >= 0 && id < t->n_row, err, DNS_ERR_VALUE, i, "slices: row %lld is of request %lld of %lld",
-                    (long long)i, (long long)id, (long long)t->n_row);
+        DNS_REQUIRE(id >= 0 && id < t->n_row, err, DNS_ERR_VALUE, i,
+                    "slices: row %lld is of request %lld of %lld", (long long)i, (long long)id,
+                    (long long)t->n_row);
     }
     for (int64_t i = 0; i < t->n_row; i++) {
-        DNS_REQUIRE(t->key[i] >= 0 && t->key[i] < t->n_name && t->order[i] < t->n_row, err, DNS_ERR_VALUE, i,
-                    "requests: row %lld has no name or a bad order", (long long)i);
+        DNS_REQUIRE(t->key[i] >= 0 && t->key[i] < t->n_name && t->order[i] < t->n_row, err,
+                    DNS_ERR_VALUE, i, "requests: row %lld has no name or a bad order",
+                    (long long)i);
     }
     writer w = {.t = t, .sink = sink, .ctx = ctx, .buf = buf, .room = room, .cut = t->lost};
     write_head(&w);

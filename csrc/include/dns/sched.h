@@ -54,8 +54,8 @@ enum dns_param {
     DNS_N_PARAM = 48
 };
 
-#define DNS_PICK_IDLE INT64_C(-1)     /* stay idle until the next event */
-#define DNS_PICK_ERROR INT64_MIN      /* the callback failed and holds the reason */
+#define DNS_PICK_IDLE INT64_C(-1) /* stay idle until the next event */
+#define DNS_PICK_ERROR INT64_MIN  /* the callback failed and holds the reason */
 
 /* Slot to run, DNS_PICK_IDLE or DNS_PICK_ERROR. n >= 1. */
 typedef int64_t (*dns_pick_fn)(double now, int64_t n, const double *feat, int64_t ld,
@@ -76,7 +76,8 @@ typedef enum dns_class {
 typedef struct dns_ctl dns_ctl;
 typedef struct dns_choice dns_choice;
 
-/* Hooks of dns_policy.on; `id` is a request id, a resource (IDLE), a pool (TIMER) or a scenario row (USER). */
+/* Hooks of dns_policy.on; `id` is a request id, a resource (IDLE), a pool (TIMER) or a scenario row
+ * (USER). */
 typedef enum dns_hook {
     DNS_HOOK_PUSH = 0,
     DNS_HOOK_START = 1,
@@ -88,7 +89,8 @@ typedef enum dns_hook {
 } dns_hook;
 #define DNS_HOOK_BIT(h) (1u << (h))
 
-/* What follows a stage (default: EXIT if the recorded confidence reaches the threshold, else NEXT). */
+/* What follows a stage (default: EXIT if the recorded confidence reaches the threshold, else NEXT).
+ */
 typedef enum dns_outcome {
     DNS_OUT_NEXT = 0,
     DNS_OUT_EXIT = 1, /* answers here */
@@ -99,7 +101,8 @@ typedef enum dns_outcome {
 } dns_outcome;
 
 /* A run chosen by batch(): slots[0..n) of the queue, increasing. The engine presets variant 0 and
- * load -1 (the number of members). n = 0 idles; then wake_s, if finite, asks for a decision at that time. */
+ * load -1 (the number of members). n = 0 idles; then wake_s, if finite, asks for a decision at that
+ * time. */
 struct dns_choice {
     int64_t *slots; /* room for the pool's max_batch */
     int64_t n, room;
@@ -112,11 +115,11 @@ struct dns_choice {
 typedef struct dns_policy {
     uint32_t abi;
     dns_class klass;
-    uint64_t need;       /* columns read (DNS_NEED); only these are kept */
-    uint32_t hooks;      /* DNS_HOOK_BIT of the hooks wanted */
-    int32_t key_column;  /* ARRIVAL, OWN: the key is this column; -1: ask score() */
-    double key_sign;     /* +1 smallest runs, -1 largest */
-    dns_score_fn score;  /* ARRIVAL, OWN without key_column; TIME, PICK without pick */
+    uint64_t need;      /* columns read (DNS_NEED); only these are kept */
+    uint32_t hooks;     /* DNS_HOOK_BIT of the hooks wanted */
+    int32_t key_column; /* ARRIVAL, OWN: the key is this column; -1: ask score() */
+    double key_sign;    /* +1 smallest runs, -1 largest */
+    dns_score_fn score; /* ARRIVAL, OWN without key_column; TIME, PICK without pick */
     dns_pick_fn pick;
     /* 0, or -1 = failed (callback holds the reason) */
     int32_t (*batch)(void *user, dns_ctl *ctl, int64_t n, const double *feat, int64_t ld,
@@ -130,11 +133,13 @@ typedef struct dns_policy {
 
 /* What a hook may do. Times are absolute and not in the past. */
 double dns_ctl_now(const dns_ctl *ctl);
-int32_t dns_ctl_get_threshold(const dns_ctl *ctl, int32_t owner, int32_t column, double *value); /* 0, -1: no such cell */
+int32_t dns_ctl_get_threshold(const dns_ctl *ctl, int32_t owner, int32_t column,
+                              double *value); /* 0, -1: no such cell */
 int32_t dns_ctl_set_threshold(dns_ctl *ctl, int32_t owner, int32_t column, double value);
-double dns_ctl_scenario_value(const dns_ctl *ctl); /* in a USER hook */
+double dns_ctl_scenario_value(const dns_ctl *ctl);              /* in a USER hook */
 int64_t dns_ctl_queue_length(const dns_ctl *ctl, int32_t pool); /* -1: no such pool */
-int32_t dns_ctl_wake(dns_ctl *ctl, int32_t pool, double t_s); /* 0, -1: no such pool, t not later, or no memory */
+int32_t dns_ctl_wake(dns_ctl *ctl, int32_t pool,
+                     double t_s); /* 0, -1: no such pool, t not later, or no memory */
 
 /* Fills *out with the built-in scheduler of this name (the functions of level `isa`); returns its
  * number of parameters, or -1 if there is none. `param` is left to the caller. */

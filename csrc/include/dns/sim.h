@@ -9,7 +9,8 @@
  * timer; after all events of an instant the pools with news decide, by index.
  *
  * Life of a simulation: dns_sim_create -> dns_sim_feed (rows, whole or in chunks) -> dns_sim_run
- * until DONE -> read results -> dns_sim_destroy. One thread at a time per object; objects share nothing.
+ * until DONE -> read results -> dns_sim_destroy. One thread at a time per object; objects share
+ * nothing.
  */
 #ifndef DNS_SIM_H
 #define DNS_SIM_H
@@ -34,8 +35,8 @@ typedef struct dns_table {
 } dns_table;
 
 /* Pool of a stage: an index, or one of these. */
-#define DNS_POOL_DELAY (-1)              /* no resource: only the delay */
-#define DNS_POOL_HOME(s) (-16 - (s))     /* home[owner][s] */
+#define DNS_POOL_DELAY (-1)          /* no resource: only the delay */
+#define DNS_POOL_HOME(s) (-16 - (s)) /* home[owner][s] */
 #define DNS_STATE_NONE (-1)
 #define DNS_STATE_JOB (-2) /* the state needed is the job itself: a cost per change of request */
 
@@ -50,9 +51,10 @@ typedef struct dns_stage {
 
 typedef struct dns_program {
     int32_t stage0, n_stage;
-    int32_t est, next, iso, gamma; /* tables [SAMPLE][stage] that fill REMAINING NEXT ISOLATED GAMMA; -1 none */
-    int32_t alone;                 /* table [SAMPLE]: true isolated seconds, for metrics only; -1 none */
-    int32_t conf;                  /* table [SAMPLE][column]; -1 none */
+    int32_t est, next, iso,
+        gamma;     /* tables [SAMPLE][stage] that fill REMAINING NEXT ISOLATED GAMMA; -1 none */
+    int32_t alone; /* table [SAMPLE]: true isolated seconds, for metrics only; -1 none */
+    int32_t conf;  /* table [SAMPLE][column]; -1 none */
 } dns_program;
 
 typedef struct dns_pool_spec {
@@ -80,9 +82,10 @@ typedef struct dns_scenario {
 
 typedef enum dns_clock {
     DNS_CLOCK_MONOTONIC = 0,
-    /* One pool, one resource: arrivals are read at decisions only, a request that arrives exactly at a
-     * decision waits for the next one, and an empty queue takes the next request and sets the clock to
-     * its arrival, also backwards (counted as rewinds): the rule of the public Sparse-DySta simulator. */
+    /* One pool, one resource: arrivals are read at decisions only, a request that arrives exactly
+     * at a decision waits for the next one, and an empty queue takes the next request and sets the
+     * clock to its arrival, also backwards (counted as rewinds): the rule of the public
+     * Sparse-DySta simulator. */
     DNS_CLOCK_ARTIFACT = 1
 } dns_clock;
 
@@ -126,9 +129,9 @@ typedef struct dns_results {
     int64_t *order; /* ids in completion order */
 } dns_results;
 
-/* Running sums per program, filled at every completion. Latency quantiles come from a histogram whose
- * bins split each octave in DNS_HIST_SUB equal parts: a quantile read at a bin's middle is off by at
- * most 1/(2*DNS_HIST_SUB) of its value (0.4 %). */
+/* Running sums per program, filled at every completion. Latency quantiles come from a histogram
+ * whose bins split each octave in DNS_HIST_SUB equal parts: a quantile read at a bin's middle is
+ * off by at most 1/(2*DNS_HIST_SUB) of its value (0.4 %). */
 #define DNS_HIST_SUB 128
 #define DNS_HIST_EXP0 (-40)
 #define DNS_HIST_N (64 * DNS_HIST_SUB + 2) /* [0] below 2^-40 s, [last] from 2^24 s on */
@@ -147,9 +150,9 @@ typedef struct dns_slice { /* one stage of one run on a resource */
 } dns_slice;
 
 typedef enum dns_sim_state {
-    DNS_SIM_RUNNING = 0,  /* out of fuel: call again */
+    DNS_SIM_RUNNING = 0,   /* out of fuel: call again */
     DNS_SIM_NEED_ROWS = 1, /* feed the next chunk */
-    DNS_SIM_DECISION = 2, /* an external pool must choose */
+    DNS_SIM_DECISION = 2,  /* an external pool must choose */
     DNS_SIM_DONE = 3,
     DNS_SIM_STALLED = 4 /* jobs wait, nothing will happen */
 } dns_sim_state;
@@ -163,20 +166,23 @@ void dns_sim_destroy(dns_sim *sim);
 
 /* Columns to fill; before the first run. */
 DNS_NODISCARD dns_status dns_sim_record(dns_sim *sim, const dns_results *results, dns_error *err);
-/* Running sums: sums[n_program] and hist[n_program][DNS_HIST_N], caller-owned; skip the first `warmup`
- * completions by request id < warmup. */
+/* Running sums: sums[n_program] and hist[n_program][DNS_HIST_N], caller-owned; skip the first
+ * `warmup` completions by request id < warmup. */
 DNS_NODISCARD dns_status dns_sim_sums(dns_sim *sim, dns_sums *sums, int64_t *hist, int64_t warmup,
                                       dns_error *err);
 /* Keep up to `cap` slices; implies step_each_stage. */
-DNS_NODISCARD dns_status dns_sim_slices(dns_sim *sim, dns_slice *slices, int64_t cap, dns_error *err);
+DNS_NODISCARD dns_status dns_sim_slices(dns_sim *sim, dns_slice *slices, int64_t cap,
+                                        dns_error *err);
 
 /* Next rows; arrivals must not decrease, across chunks too. `final`: no more will come.
  * DNS_ERR_VALUE names the first bad row (index = position in the chunk). */
-DNS_NODISCARD dns_status dns_sim_feed(dns_sim *sim, const dns_work *work, bool final, dns_error *err);
+DNS_NODISCARD dns_status dns_sim_feed(dns_sim *sim, const dns_work *work, bool final,
+                                      dns_error *err);
 
 /* Simulates until a state other than RUNNING or until about `fuel` units of work (an event, a
  * decision, sixteen scanned slots) are spent. Results do not depend on fuel. */
-DNS_NODISCARD dns_status dns_sim_run(dns_sim *sim, int64_t fuel, dns_sim_state *state, dns_error *err);
+DNS_NODISCARD dns_status dns_sim_run(dns_sim *sim, int64_t fuel, dns_sim_state *state,
+                                     dns_error *err);
 
 /* In DECISION: the pool that asks, its queue (as pick sees it), and the answer. */
 int32_t dns_sim_asking(const dns_sim *sim);
@@ -185,7 +191,8 @@ DNS_NODISCARD dns_status dns_sim_choose(dns_sim *sim, int64_t slot, dns_error *e
 
 typedef struct dns_sim_stats {
     double now_s;
-    int64_t released, finished, dropped, live, queue_max, stages, decisions, events, rewinds, n_slice, lost_slices;
+    int64_t released, finished, dropped, live, queue_max, stages, decisions, events, rewinds,
+        n_slice, lost_slices;
     double queue_area; /* integral of waiting + running jobs over time, job-seconds */
 } dns_sim_stats;
 void dns_sim_stats_get(const dns_sim *sim, dns_sim_stats *out);
