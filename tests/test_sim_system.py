@@ -71,7 +71,7 @@ def test_hand_schedule():
 
 
 def test_threshold_moves_before_the_stage_end():
-    """A timer at 0.4, 0.8, 1.2 s: .7 at .5 s and .9 at 1 s turn away row 2 (.6); at 1.5 s even row 4 (.75) fails 1.1."""
+    """Ticks at 0.4, 0.8, 1.2 s: .7 at .5 s; .9 at 1 s turns away row 2 (.6); at 1.5 s row 4 (.75) fails 1.1."""
     sim = run(cascade(Server(), timer_s=0.4))
     assert sim.columns["last_stage"].tolist() == [2, 2, 2, 0, 2]
     # row 2 reaches the busy server at 1.25 and waits for 1.55; row 4 comes at 1.75 and waits for 2.15
