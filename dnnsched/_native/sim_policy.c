@@ -5,9 +5,10 @@
 #include <string.h>
 
 const char *const sim_feature_names[DNS_N_FEATURE] = {
-    "arrival", "deadline", "priority", "remaining", "next",  "isolated", "last_run", "stage",        "program",
-    "owner",   "job",      "step",     "variant",   "user0", "user1",    "user2",    "user3",        "user4",
-    "user5",   "user6",    "user7",    "gamma",     "inv_isolated", "private0", "private1"};
+    "arrival", "deadline",     "priority", "remaining", "next",  "isolated", "last_run",
+    "stage",   "program",      "owner",    "job",       "step",  "variant",  "user0",
+    "user1",   "user2",        "user3",    "user4",     "user5", "user6",    "user7",
+    "gamma",   "inv_isolated", "private0", "private1"};
 
 /* -- arena ------------------------------------------------------------------------------------ */
 
@@ -78,11 +79,11 @@ sim_arena_alloc(sim_arena *a)
     return (dns_alloc){arena_alloc, arena_free, a};
 }
 
-/* -- view and control ---------------------------------------------------------------------------- */
+/* -- view and control ----------------------------------------------------------------------------
+ */
 
 typedef struct view_object {
-    PyObject_HEAD
-    PyObject *owner;               /* capsule: base of every array */
+    PyObject_HEAD PyObject *owner;  /* capsule: base of every array */
     PyObject *array[DNS_N_FEATURE]; /* cached, re-pointed when nobody else holds them */
     PyObject *state_error;
     const double *feat, *param;
@@ -93,8 +94,7 @@ typedef struct view_object {
 } view_object;
 
 typedef struct control_object {
-    PyObject_HEAD
-    dns_ctl *ctl; /* NULL outside of a callback */
+    PyObject_HEAD dns_ctl *ctl; /* NULL outside of a callback */
     PyObject *state_error;
 } control_object;
 
@@ -149,7 +149,8 @@ view_column(view_object *v, int f)
         return Py_NewRef(old);
     }
     npy_intp dim = (npy_intp)v->n;
-    PyObject *a = PyArray_New(&PyArray_Type, 1, &dim, NPY_DOUBLE, NULL, data, 0, NPY_ARRAY_CARRAY_RO, NULL);
+    PyObject *a =
+        PyArray_New(&PyArray_Type, 1, &dim, NPY_DOUBLE, NULL, data, 0, NPY_ARRAY_CARRAY_RO, NULL);
     if (a == NULL) {
         return NULL;
     }
@@ -170,7 +171,8 @@ view_getattro(PyObject *self, PyObject *name)
         return NULL;
     }
     if (s[0] != '_' && !v->live) {
-        PyErr_Format(v->state_error, "view: '%s' was read after the callback returned; copy what must outlive it",
+        PyErr_Format(v->state_error,
+                     "view: '%s' was read after the callback returned; copy what must outlive it",
                      s);
         return NULL;
     }
@@ -188,9 +190,12 @@ view_getattro(PyObject *self, PyObject *name)
     static const struct {
         const char *name;
         int index;
-    } params[] = {{"pool", DNS_P_POOL},           {"resource", DNS_P_RESOURCE},
-                  {"state", DNS_P_STATE},         {"n_running", DNS_P_N_RUNNING},
-                  {"more_arrivals", DNS_P_MORE_ARRIVALS}, {"flush", DNS_P_FLUSH}};
+    } params[] = {{"pool", DNS_P_POOL},
+                  {"resource", DNS_P_RESOURCE},
+                  {"state", DNS_P_STATE},
+                  {"n_running", DNS_P_N_RUNNING},
+                  {"more_arrivals", DNS_P_MORE_ARRIVALS},
+                  {"flush", DNS_P_FLUSH}};
     for (size_t i = 0; i < sizeof params / sizeof *params; i++) {
         if (strcmp(s, params[i].name) == 0) {
             return PyLong_FromDouble(v->param[params[i].index]);
@@ -206,7 +211,8 @@ view_len(PyObject *self)
 }
 
 static PyType_Slot view_slots[] = {
-    {Py_tp_doc, (void *)"Read-only columns of a ready queue, in queue order; valid during the callback only."},
+    {Py_tp_doc,
+     (void *)"Read-only columns of a ready queue, in queue order; valid during the callback only."},
     {Py_tp_dealloc, (void *)view_dealloc},
     {Py_tp_traverse, (void *)view_traverse},
     {Py_tp_clear, (void *)view_clear},
@@ -214,8 +220,8 @@ static PyType_Slot view_slots[] = {
     {Py_sq_length, (void *)view_len},
     {0, NULL}};
 static PyType_Spec view_spec = {"dnnsched._native._sim.View", sizeof(view_object), 0,
-                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
-                                    Py_TPFLAGS_IMMUTABLETYPE,
+                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+                                    Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
                                 view_slots};
 
 static int
@@ -249,11 +255,13 @@ control_set_threshold(PyObject *self, PyObject *args)
     control_object *c = (control_object *)self;
     int owner = 0, column = 0;
     double value = 0.0;
-    if (control_ready(c) < 0 || !PyArg_ParseTuple(args, "iid:set_threshold", &owner, &column, &value)) {
+    if (control_ready(c) < 0 ||
+        !PyArg_ParseTuple(args, "iid:set_threshold", &owner, &column, &value)) {
         return NULL;
     }
     if (isnan(value) || dns_ctl_set_threshold(c->ctl, owner, column, value) != 0) {
-        return PyErr_Format(PyExc_ValueError, "set_threshold: value is NaN, or no owner %d or column %d", owner,
+        return PyErr_Format(PyExc_ValueError,
+                            "set_threshold: value is NaN, or no owner %d or column %d", owner,
                             column);
     }
     Py_RETURN_NONE;
@@ -316,7 +324,8 @@ control_dealloc(PyObject *self)
 }
 
 static PyMethodDef control_methods[] = {
-    {"threshold", control_threshold, METH_VARARGS, "threshold(owner, column): confidence threshold in force"},
+    {"threshold", control_threshold, METH_VARARGS,
+     "threshold(owner, column): confidence threshold in force"},
     {"set_threshold", control_set_threshold, METH_VARARGS, "set_threshold(owner, column, value)"},
     {"queue_length", control_queue_length, METH_VARARGS, "queue_length(pool): requests waiting"},
     {"wake", control_wake, METH_VARARGS, "wake(pool, t_s): ask the pool to decide at a later time"},
@@ -325,13 +334,15 @@ static PyGetSetDef control_getset[] = {
     {"now", control_now, NULL, "simulated time, seconds", NULL},
     {"scenario_value", control_value, NULL, "value of the scenario row in an on_user hook", NULL},
     {NULL, NULL, NULL, NULL, NULL}};
-static PyType_Slot control_slots[] = {{Py_tp_doc, (void *)"What a hook may read and change; valid in the call only."},
-                                      {Py_tp_dealloc, (void *)control_dealloc},
-                                      {Py_tp_methods, control_methods},
-                                      {Py_tp_getset, control_getset},
-                                      {0, NULL}};
+static PyType_Slot control_slots[] = {
+    {Py_tp_doc, (void *)"What a hook may read and change; valid in the call only."},
+    {Py_tp_dealloc, (void *)control_dealloc},
+    {Py_tp_methods, control_methods},
+    {Py_tp_getset, control_getset},
+    {0, NULL}};
 static PyType_Spec control_spec = {"dnnsched._native._sim.Control", sizeof(control_object), 0,
-                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+                                       Py_TPFLAGS_IMMUTABLETYPE,
                                    control_slots};
 
 int
@@ -342,10 +353,11 @@ sim_policy_types(PyObject *module, PyTypeObject **view, PyTypeObject **control)
     return *view == NULL || *control == NULL ? -1 : 0;
 }
 
-/* -- the policy ----------------------------------------------------------------------------------- */
+/* -- the policy -----------------------------------------------------------------------------------
+ */
 
-static const char *const hook_names[] = {"on_push",   "on_start", "on_stage_end", "on_finish",
-                                         "on_idle",   "on_timer", "on_user"};
+static const char *const hook_names[] = {"on_push", "on_start", "on_stage_end", "on_finish",
+                                         "on_idle", "on_timer", "on_user"};
 #define N_HOOK 7
 
 struct py_policy {
@@ -366,11 +378,14 @@ note(double now, int64_t n, const double *feat, int64_t ld, uint64_t need)
     PyErr_NormalizeException(&type, &value, &trace);
     char text[160];
     if (n > 0 && (need & DNS_NEED(DNS_F_JOB))) {
-        (void)PyOS_snprintf(text, sizeof text, "in a scheduler at t = %.9g s, %lld requests waiting, first request %lld",
-                            now, (long long)n, (long long)feat[DNS_F_JOB * ld]);
+        (void)PyOS_snprintf(
+            text, sizeof text,
+            "in a scheduler at t = %.9g s, %lld requests waiting, first request %lld", now,
+            (long long)n, (long long)feat[DNS_F_JOB * ld]);
     }
     else {
-        (void)PyOS_snprintf(text, sizeof text, "in a scheduler at t = %.9g s, %lld requests waiting", now,
+        (void)PyOS_snprintf(text, sizeof text,
+                            "in a scheduler at t = %.9g s, %lld requests waiting", now,
                             (long long)n);
     }
     if (value != NULL) {
@@ -423,7 +438,8 @@ call_pick(double now, int64_t n, const double *feat, int64_t ld, const double *p
 
 /* Copies score(view) into out; -1 with an exception. */
 static int
-scores(py_policy *p, double now, int64_t n, const double *feat, int64_t ld, const double *param, double *out)
+scores(py_policy *p, double now, int64_t n, const double *feat, int64_t ld, const double *param,
+       double *out)
 {
     PyObject *r = PyObject_CallOneArg(p->score, open_view(p, now, n, feat, ld, param));
     p->view->live = 0;
@@ -447,15 +463,16 @@ scores(py_policy *p, double now, int64_t n, const double *feat, int64_t ld, cons
 }
 
 static void
-call_score(double now, int64_t n, const double *feat, int64_t ld, const double *param, double *out, void *user)
+call_score(double now, int64_t n, const double *feat, int64_t ld, const double *param, double *out,
+           void *user)
 {
     if (scores(user, now, n, feat, ld, param, out) < 0) {
         out[0] = NAN; /* stops the run; the exception says why */
     }
 }
 
-/* check=True: every decision scores the whole queue and holds the policy to its class's promise. The
- * private columns remember (score, stages done + 1) of the last look. */
+/* check=True: every decision scores the whole queue and holds the policy to its class's promise.
+ * The private columns remember (score, stages done + 1) of the last look. */
 static int64_t
 checked_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param, void *user)
 {
@@ -466,7 +483,8 @@ checked_pick(double now, int64_t n, const double *feat, int64_t ld, const double
         return DNS_PICK_ERROR;
     }
     int64_t at = 0;
-    if (scores(p, now, n, feat, ld, param, out) < 0 || scores(p, now, n, feat, ld, param, out + n) < 0) {
+    if (scores(p, now, n, feat, ld, param, out) < 0 ||
+        scores(p, now, n, feat, ld, param, out + n) < 0) {
         free(out);
         return DNS_PICK_ERROR;
     }
@@ -477,12 +495,13 @@ checked_pick(double now, int64_t n, const double *feat, int64_t ld, const double
                                              (p->promised == DNS_CLASS_OWN && seen[i] == stage));
         if (isnan(out[i]) || out[i] != out[n + i] || (fixed && out[i] != was[i])) {
             char text[192];
-            (void)PyOS_snprintf(text, sizeof text, "check: the score of request %lld %s at t = %.9g s",
-                                (long long)feat[DNS_F_JOB * ld + i],
-                                isnan(out[i])          ? "is NaN"
-                                : out[i] != out[n + i] ? "differs between two calls with the same view"
-                                                       : "moved although the scheduler's kind promises it does not",
-                                now);
+            (void)PyOS_snprintf(
+                text, sizeof text, "check: the score of request %lld %s at t = %.9g s",
+                (long long)feat[DNS_F_JOB * ld + i],
+                isnan(out[i])          ? "is NaN"
+                : out[i] != out[n + i] ? "differs between two calls with the same view"
+                                       : "moved although the scheduler's kind promises it does not",
+                now);
             PyErr_SetString(p->view->state_error, text);
             free(out);
             return DNS_PICK_ERROR;
@@ -517,7 +536,9 @@ read_choice(PyObject *slots, PyObject *options, int64_t n, dns_choice *out)
     const char *const keys[] = {"variant", "load", "resource"};
     int32_t *const values[] = {&out->variant, &out->load, &out->resource};
     for (int i = 0; options != NULL && i < 3; i++) {
-        PyObject *item = PyMapping_HasKeyString(options, keys[i]) ? PyMapping_GetItemString(options, keys[i]) : NULL;
+        PyObject *item = PyMapping_HasKeyString(options, keys[i])
+                             ? PyMapping_GetItemString(options, keys[i])
+                             : NULL;
         if (item != NULL) {
             const long x = PyLong_AsLong(item);
             Py_DECREF(item);
@@ -531,7 +552,8 @@ read_choice(PyObject *slots, PyObject *options, int64_t n, dns_choice *out)
 }
 
 static int32_t
-call_batch(void *user, dns_ctl *ctl, int64_t n, const double *feat, int64_t ld, const double *param, dns_choice *out)
+call_batch(void *user, dns_ctl *ctl, int64_t n, const double *feat, int64_t ld, const double *param,
+           dns_choice *out)
 {
     py_policy *p = user;
     const double now = dns_ctl_now(ctl);
@@ -545,8 +567,10 @@ call_batch(void *user, dns_ctl *ctl, int64_t n, const double *feat, int64_t ld, 
         out->n = 0;
         out->wake_s = PyFloat_AsDouble(r);
     }
-    else if (!bad && PyTuple_Check(r) && PyTuple_Size(r) == 2 && PyDict_Check(PyTuple_GetItem(r, 1))) {
-        bad = read_choice(PyTuple_GetItem(r, 0), PyTuple_GetItem(r, 1), n < out->room ? n : out->room, out) < 0;
+    else if (!bad && PyTuple_Check(r) && PyTuple_Size(r) == 2 &&
+             PyDict_Check(PyTuple_GetItem(r, 1))) {
+        bad = read_choice(PyTuple_GetItem(r, 0), PyTuple_GetItem(r, 1),
+                          n < out->room ? n : out->room, out) < 0;
     }
     else if (!bad) {
         bad = read_choice(r, NULL, n < out->room ? n : out->room, out) < 0;
@@ -576,8 +600,9 @@ call_outcome(void *user, dns_ctl *ctl, int64_t id, int32_t stage)
             code = PyUnicode_CompareWithASCIIString(r, words[i]) == 0 ? i : code;
         }
         if (code == DNS_OUT_ERROR) {
-            PyErr_Format(PyExc_ValueError, "outcome: expected None, 'next', 'exit', 'fail', 'drop' or a stage, got %R",
-                         r);
+            PyErr_Format(
+                PyExc_ValueError,
+                "outcome: expected None, 'next', 'exit', 'fail', 'drop' or a stage, got %R", r);
         }
     }
     else if (r != NULL) {
@@ -636,7 +661,10 @@ read_kind(PyObject *obj, dns_class *out)
     static const struct {
         const char *name;
         dns_class klass;
-    } kinds[] = {{"arrival", DNS_CLASS_ARRIVAL}, {"own", DNS_CLASS_OWN}, {"time", DNS_CLASS_TIME}, {"pick", DNS_CLASS_PICK}};
+    } kinds[] = {{"arrival", DNS_CLASS_ARRIVAL},
+                 {"own", DNS_CLASS_OWN},
+                 {"time", DNS_CLASS_TIME},
+                 {"pick", DNS_CLASS_PICK}};
     *out = DNS_CLASS_PICK;
     if (kind == NULL) {
         return bad ? -1 : 0;
@@ -648,7 +676,8 @@ read_kind(PyObject *obj, dns_class *out)
             return 0;
         }
     }
-    PyErr_Format(PyExc_ValueError, "scheduler.kind: expected 'arrival', 'own', 'time' or 'pick', got %R", kind);
+    PyErr_Format(PyExc_ValueError,
+                 "scheduler.kind: expected 'arrival', 'own', 'time' or 'pick', got %R", kind);
     Py_DECREF(kind);
     return -1;
 }
@@ -673,7 +702,8 @@ read_needs(PyObject *obj, uint64_t *out)
         PyObject *name = PySequence_GetItem(list, i);
         int f = 0;
         while (f < DNS_N_FEATURE && name != NULL &&
-               !(PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, sim_feature_names[f]) == 0)) {
+               !(PyUnicode_Check(name) &&
+                 PyUnicode_CompareWithASCIIString(name, sim_feature_names[f]) == 0)) {
             f++;
         }
         if (name == NULL || f == DNS_N_FEATURE) {
@@ -706,24 +736,27 @@ bind_methods(py_policy *p, dns_policy *out)
     PyObject *check = method(p->obj, "check", &bad);
     p->check = check != NULL ? PyObject_IsTrue(check) : 0;
     Py_XDECREF(check);
-    if (bad || p->check < 0 || read_kind(p->obj, &out->klass) < 0 || read_needs(p->obj, &out->need) < 0) {
+    if (bad || p->check < 0 || read_kind(p->obj, &out->klass) < 0 ||
+        read_needs(p->obj, &out->need) < 0) {
         return -1;
     }
     if (p->score == NULL && p->pick == NULL && p->batch == NULL) {
-        PyErr_Format(PyExc_TypeError, "scheduler: expected an object with score(view) or pick(view), got %.100s",
+        PyErr_Format(PyExc_TypeError,
+                     "scheduler: expected an object with score(view) or pick(view), got %.100s",
                      Py_TYPE(p->obj)->tp_name);
         return -1;
     }
     if (out->klass != DNS_CLASS_PICK && p->score == NULL) {
-        PyErr_SetString(PyExc_TypeError, "scheduler: kind 'arrival', 'own' and 'time' need score(view)");
+        PyErr_SetString(PyExc_TypeError,
+                        "scheduler: kind 'arrival', 'own' and 'time' need score(view)");
         return -1;
     }
     return 0;
 }
 
 py_policy *
-sim_policy_new(PyObject *obj, PyObject *owner, sim_arena *arena, PyTypeObject *view_type, PyTypeObject *control_type,
-               PyObject *state_error, dns_policy *out)
+sim_policy_new(PyObject *obj, PyObject *owner, sim_arena *arena, PyTypeObject *view_type,
+               PyTypeObject *control_type, PyObject *state_error, dns_policy *out)
 {
     py_policy *p = PyMem_Calloc(1, sizeof *p);
     if (p == NULL) {
@@ -754,7 +787,8 @@ sim_policy_new(PyObject *obj, PyObject *owner, sim_arena *arena, PyTypeObject *v
         out->klass = DNS_CLASS_PICK;
         out->score = NULL;
         out->pick = checked_pick;
-        out->need |= DNS_NEED(DNS_F_JOB) | DNS_NEED(DNS_F_STAGE) | DNS_NEED(DNS_F_PRIVATE0) | DNS_NEED(DNS_F_PRIVATE1);
+        out->need |= DNS_NEED(DNS_F_JOB) | DNS_NEED(DNS_F_STAGE) | DNS_NEED(DNS_F_PRIVATE0) |
+                     DNS_NEED(DNS_F_PRIVATE1);
     }
     p->view->need = out->need;
     return p;

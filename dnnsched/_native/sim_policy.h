@@ -16,8 +16,9 @@ typedef struct py_policy py_policy;
 /* Heap types View and Control, kept in the module's state. */
 int sim_policy_types(PyObject *module, PyTypeObject **view, PyTypeObject **control);
 
-/* Wraps obj (score(view) or pick(view), optional batch, outcome, on_* hooks, kind, needs, check) and fills
- * *out; NULL with an exception when it is no scheduler. `owner` is the arena's capsule. */
+/* Wraps obj (score(view) or pick(view), optional batch, outcome, on_* hooks, kind, needs, check)
+ * and fills *out; NULL with an exception when it is no scheduler. `owner` is the arena's capsule.
+ */
 py_policy *sim_policy_new(PyObject *obj, PyObject *owner, sim_arena *arena, PyTypeObject *view_type,
                           PyTypeObject *control_type, PyObject *state_error, dns_policy *out);
 void sim_policy_free(py_policy *p);

@@ -1,5 +1,6 @@
-/* dnnsched._native._sim: the discrete-event engine. Structures travel as NumPy structured arrays whose
- * dtypes mirror the C structs (dnnsched/sim.py defines them, `sizes` proves that they agree). */
+/* dnnsched._native._sim: the discrete-event engine. Structures travel as NumPy structured arrays
+ * whose dtypes mirror the C structs (dnnsched/sim.py defines them, `sizes` proves that they agree).
+ */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,11 +14,10 @@ typedef struct module_state {
 } module_state;
 
 typedef struct sim_object {
-    PyObject_HEAD
-    dns_sim *sim;
-    PyObject *owner;  /* arena capsule, NULL when every policy is native */
-    PyObject *keep;   /* list: arrays that the engine borrows */
-    PyObject *chunk;  /* tuple: columns of the rows fed last */
+    PyObject_HEAD dns_sim *sim;
+    PyObject *owner; /* arena capsule, NULL when every policy is native */
+    PyObject *keep;  /* list: arrays that the engine borrows */
+    PyObject *chunk; /* tuple: columns of the rows fed last */
     py_policy **policies;
     dns_policy *specs;
     double **params;
@@ -33,9 +33,12 @@ static void *
 records(PyObject *obj, const char *name, size_t size, int32_t *n)
 {
     if (!PyArray_Check(obj) || PyArray_TYPE((PyArrayObject *)obj) != NPY_VOID ||
-        (size_t)PyArray_ITEMSIZE((PyArrayObject *)obj) != size || PyArray_NDIM((PyArrayObject *)obj) != 1 ||
-        !PyArray_ISCARRAY_RO((PyArrayObject *)obj) || PyArray_SIZE((PyArrayObject *)obj) > INT32_MAX) {
-        PyErr_Format(PyExc_TypeError, "%s: expected a contiguous 1-d structured array of %zu-byte records", name, size);
+        (size_t)PyArray_ITEMSIZE((PyArrayObject *)obj) != size ||
+        PyArray_NDIM((PyArrayObject *)obj) != 1 || !PyArray_ISCARRAY_RO((PyArrayObject *)obj) ||
+        PyArray_SIZE((PyArrayObject *)obj) > INT32_MAX) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s: expected a contiguous 1-d structured array of %zu-byte records", name,
+                     size);
         return NULL;
     }
     *n = (int32_t)PyArray_SIZE((PyArrayObject *)obj);
@@ -65,7 +68,8 @@ read_tables(sim_object *self, PyObject *list, int32_t *n)
         if (!PyArg_ParseTuple(item, "OOOi", &v, &by, &ext, &tables[i].pos_shift) ||
             (va = dnspy_want(v, "table", NPY_DOUBLE, 1, DNSPY_IN)) == NULL ||
             (ba = dnspy_want_shape(by, "table strides", NPY_INT64, 1, &six, DNSPY_IN)) == NULL ||
-            (ea = dnspy_want_shape(ext, "table extents", NPY_INT64, 1, &six, DNSPY_IN)) == NULL || keep(self, v) < 0) {
+            (ea = dnspy_want_shape(ext, "table extents", NPY_INT64, 1, &six, DNSPY_IN)) == NULL ||
+            keep(self, v) < 0) {
             PyMem_Free(tables);
             return NULL;
         }
@@ -84,12 +88,14 @@ read_policy(sim_object *self, PyObject *item, int32_t i)
 {
     dns_policy *spec = &self->specs[i];
     if (!PyTuple_Check(item)) {
-        sim_arena *arena = self->owner == NULL ? NULL : PyCapsule_GetPointer(self->owner, "dnnsched.arena");
+        sim_arena *arena =
+            self->owner == NULL ? NULL : PyCapsule_GetPointer(self->owner, "dnnsched.arena");
         if (arena == NULL) {
             return -1;
         }
-        self->policies[i] = sim_policy_new(item, self->owner, arena, self->state->view_type, self->state->control_type,
-                                           self->state->base.state_error, spec);
+        self->policies[i] =
+            sim_policy_new(item, self->owner, arena, self->state->view_type,
+                           self->state->control_type, self->state->base.state_error, spec);
         return self->policies[i] == NULL ? -1 : 0;
     }
     const char *name = NULL;
@@ -107,8 +113,8 @@ read_policy(sim_object *self, PyObject *item, int32_t i)
         return -1;
     }
     if (PyArray_SIZE(pa) != n_param) {
-        PyErr_Format(PyExc_ValueError, "policy '%s': expected %d parameters, got %zd", name, n_param,
-                     (Py_ssize_t)PyArray_SIZE(pa));
+        PyErr_Format(PyExc_ValueError, "policy '%s': expected %d parameters, got %zd", name,
+                     n_param, (Py_ssize_t)PyArray_SIZE(pa));
         return -1;
     }
     if (keep(self, params) < 0) {
@@ -166,7 +172,7 @@ read_pools(sim_object *self, PyObject *pools, PyObject *policies)
             PyMem_Free(out);
             return NULL;
         }
-        out[i] = (dns_pool_spec){rec[i].res0, rec[i].res1, rec[i].max_batch, rec[i].external,
+        out[i] = (dns_pool_spec){rec[i].res0, rec[i].res1,    rec[i].max_batch, rec[i].external,
                                  rec[i].cap,  rec[i].timer_s, &self->specs[i]};
     }
     return out;
@@ -182,7 +188,8 @@ read_resources(sim_object *self, PyObject *resources, PyObject *switches)
         return NULL;
     }
     if (PyList_Size(switches) != n) {
-        PyErr_Format(PyExc_ValueError, "switches: expected one for each of the %d resources", (int)n);
+        PyErr_Format(PyExc_ValueError, "switches: expected one for each of the %d resources",
+                     (int)n);
         return NULL;
     }
     dns_res_spec *out = PyMem_Calloc((size_t)n + 1, sizeof *out);
@@ -192,7 +199,8 @@ read_resources(sim_object *self, PyObject *resources, PyObject *switches)
     for (int32_t i = 0; i < n; i++) {
         const npy_intp shape[2] = {rec[i].n_state, rec[i].n_state};
         PyObject *sw = PyList_GetItem(switches, i);
-        PyArrayObject *a = dnspy_want_shape(sw, "switch costs", NPY_DOUBLE, 2, shape, DNSPY_IN | DNSPY_OPTIONAL);
+        PyArrayObject *a =
+            dnspy_want_shape(sw, "switch costs", NPY_DOUBLE, 2, shape, DNSPY_IN | DNSPY_OPTIONAL);
         if ((a == NULL && PyErr_Occurred()) || keep(self, sw) < 0) {
             PyMem_Free(out);
             return NULL;
@@ -207,14 +215,17 @@ read_resources(sim_object *self, PyObject *resources, PyObject *switches)
 static PyObject *
 sim_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"tables",   "stages",     "programs", "pools", "policies", "resources",       "switches",
-                            "scenario", "thresholds", "home",     "clock", "step_each_stage", NULL};
-    PyObject *tables = NULL, *stages = NULL, *programs = NULL, *pools = NULL, *policies = NULL, *resources = NULL;
+    static const char *const names[] = {
+        "tables",   "stages",     "programs", "pools", "policies",        "resources", "switches",
+        "scenario", "thresholds", "home",     "clock", "step_each_stage", NULL};
+    PyObject *tables = NULL, *stages = NULL, *programs = NULL, *pools = NULL, *policies = NULL,
+             *resources = NULL;
     PyObject *switches = NULL, *scenario = NULL, *thresholds = NULL, *home = NULL;
     int clock = 0, step = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!OOOO!OO!OOOip", names, &PyList_Type, &tables, &stages, &programs,
-                                     &pools, &PyList_Type, &policies, &resources, &PyList_Type, &switches, &scenario,
-                                     &thresholds, &home, &clock, &step)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!OOOO!OO!OOOip", (char **)names, &PyList_Type,
+                                     &tables, &stages, &programs, &pools, &PyList_Type, &policies,
+                                     &resources, &PyList_Type, &switches, &scenario, &thresholds,
+                                     &home, &clock, &step)) {
         return NULL;
     }
     module_state *state = PyType_GetModuleState(type);
@@ -224,14 +235,17 @@ sim_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     self->state = state;
     self->keep = PyList_New(0);
-    dns_system sys = {.clock = clock ? DNS_CLOCK_ARTIFACT : DNS_CLOCK_MONOTONIC, .step_each_stage = step != 0};
+    dns_system sys = {.clock = clock ? DNS_CLOCK_ARTIFACT : DNS_CLOCK_MONOTONIC,
+                      .step_each_stage = step != 0};
     dns_table *tabs = NULL;
     dns_pool_spec *pool_specs = NULL;
     dns_res_spec *res_specs = NULL;
     int ok = self->keep != NULL && (tabs = read_tables(self, tables, &sys.n_table)) != NULL &&
              (sys.stages = records(stages, "stages", sizeof(dns_stage), &sys.n_stage)) != NULL &&
-             (sys.programs = records(programs, "programs", sizeof(dns_program), &sys.n_program)) != NULL &&
-             (sys.scenario = records(scenario, "scenario", sizeof(dns_scenario), &sys.n_scenario)) != NULL &&
+             (sys.programs = records(programs, "programs", sizeof(dns_program), &sys.n_program)) !=
+                 NULL &&
+             (sys.scenario =
+                  records(scenario, "scenario", sizeof(dns_scenario), &sys.n_scenario)) != NULL &&
              (pool_specs = read_pools(self, pools, policies)) != NULL &&
              (res_specs = read_resources(self, resources, switches)) != NULL;
     PyArrayObject *thr = ok ? dnspy_want(thresholds, "thresholds", NPY_DOUBLE, 2, DNSPY_IN) : NULL;
@@ -258,7 +272,8 @@ sim_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         if (self->owner != NULL) {
             arena = sim_arena_alloc(PyCapsule_GetPointer(self->owner, "dnnsched.arena"));
         }
-        const dns_status st = dns_sim_create(self->owner != NULL ? &arena : NULL, &sys, &self->sim, &err);
+        const dns_status st =
+            dns_sim_create(self->owner != NULL ? &arena : NULL, &sys, &self->sim, &err);
         if (st != DNS_OK) {
             (void)dnspy_raise(&state->base, st, &err);
             ok = 0;
@@ -354,7 +369,8 @@ column(PyObject *obj, const char *name, int type, npy_intp n, int flags, void **
     return 0;
 }
 
-PyDoc_STRVAR(feed_doc, "feed(arrival, deadline, priority, program, sample, owner, pos0, exit_at, user, final, /)\n--\n\n"
+PyDoc_STRVAR(feed_doc, "feed(arrival, deadline, priority, program, sample, owner, pos0, exit_at, "
+                       "user, final, /)\n--\n\n"
                        "Next rows in arrival order; None takes a column's default.");
 
 static PyObject *
@@ -369,14 +385,16 @@ sim_feed(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
     }
     const npy_intp n = PyArray_SIZE(arrival);
     const npy_intp user_shape[2] = {n, DNS_N_USER};
-    static const char *const names[7] = {"deadline", "priority", "program", "sample", "owner", "pos0", "exit_at"};
+    static const char *const names[7] = {"deadline", "priority", "program", "sample",
+                                         "owner",    "pos0",     "exit_at"};
     void *col[7];
     for (int i = 0; i < 7; i++) {
         if (column(a[i + 1], names[i], i < 2 ? NPY_DOUBLE : NPY_INT32, n, DNSPY_IN, &col[i]) < 0) {
             return NULL;
         }
     }
-    PyArrayObject *user = dnspy_want_shape(a[8], "user", NPY_DOUBLE, 2, user_shape, DNSPY_IN | DNSPY_OPTIONAL);
+    PyArrayObject *user =
+        dnspy_want_shape(a[8], "user", NPY_DOUBLE, 2, user_shape, DNSPY_IN | DNSPY_OPTIONAL);
     const int final = PyObject_IsTrue(a[9]);
     if ((user == NULL && PyErr_Occurred()) || final < 0) {
         return NULL;
@@ -388,7 +406,10 @@ sim_feed(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
     for (Py_ssize_t i = 0; i < 9; i++) {
         PyTuple_SetItem(chunk, i, Py_NewRef(a[i]));
     }
-    const dns_work w = {n,      PyArray_DATA(arrival), col[0], col[1], col[2], col[3], col[4], col[5],
+    const dns_work w = {n,      PyArray_DATA(arrival),
+                        col[0], col[1],
+                        col[2], col[3],
+                        col[4], col[5],
                         col[6], user == NULL ? NULL : PyArray_DATA(user)};
     dns_error err = {0};
     const dns_status st = dns_sim_feed(self->sim, &w, final != 0, &err);
@@ -401,9 +422,9 @@ sim_feed(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
     return done(self, st, &err);
 }
 
-PyDoc_STRVAR(record_doc,
-             "record(n, first_start, finish, service, n_preempt, last_stage, variant, status, order, /)\n--\n\n"
-             "Columns of n entries to fill per request id; None is not recorded.");
+PyDoc_STRVAR(record_doc, "record(n, first_start, finish, service, n_preempt, last_stage, variant, "
+                         "status, order, /)\n--\n\n"
+                         "Columns of n entries to fill per request id; None is not recorded.");
 
 static PyObject *
 sim_record(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
@@ -417,10 +438,12 @@ sim_record(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
     }
     static const char *const names[8] = {"first_start", "finish",  "service", "n_preempt",
                                          "last_stage",  "variant", "status",  "order"};
-    static const int types[8] = {NPY_DOUBLE, NPY_DOUBLE, NPY_DOUBLE, NPY_INT32, NPY_INT32, NPY_INT32, NPY_UINT8, NPY_INT64};
+    static const int types[8] = {NPY_DOUBLE, NPY_DOUBLE, NPY_DOUBLE, NPY_INT32,
+                                 NPY_INT32,  NPY_INT32,  NPY_UINT8,  NPY_INT64};
     void *col[8];
     for (int i = 0; i < 8; i++) {
-        if (column(a[i + 1], names[i], types[i], n, DNSPY_OUT, &col[i]) < 0 || keep(self, a[i + 1]) < 0) {
+        if (column(a[i + 1], names[i], types[i], n, DNSPY_OUT, &col[i]) < 0 ||
+            keep(self, a[i + 1]) < 0) {
             return NULL;
         }
     }
@@ -429,7 +452,8 @@ sim_record(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
     return done(self, dns_sim_record(self->sim, &r, &err), &err);
 }
 
-PyDoc_STRVAR(sums_doc, "sums(sums, hist, warmup, /)\n--\n\nRunning sums and latency histogram per program.");
+PyDoc_STRVAR(sums_doc,
+             "sums(sums, hist, warmup, /)\n--\n\nRunning sums and latency histogram per program.");
 
 static PyObject *
 sim_sums(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
@@ -446,7 +470,8 @@ sim_sums(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
         return NULL;
     }
     if (n != self->n_program || !PyArray_ISWRITEABLE((PyArrayObject *)a[0])) {
-        return PyErr_Format(PyExc_ValueError, "sums: expected %d writeable records", (int)self->n_program);
+        return PyErr_Format(PyExc_ValueError, "sums: expected %d writeable records",
+                            (int)self->n_program);
     }
     if (keep(self, a[0]) < 0 || keep(self, a[1]) < 0) {
         return NULL;
@@ -455,7 +480,9 @@ sim_sums(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
     return done(self, dns_sim_sums(self->sim, sums, PyArray_DATA(hist), warmup, &err), &err);
 }
 
-PyDoc_STRVAR(slices_doc, "slices(out, /)\n--\n\nRecord up to len(out) stage slices; stages then run one event each.");
+PyDoc_STRVAR(
+    slices_doc,
+    "slices(out, /)\n--\n\nRecord up to len(out) stage slices; stages then run one event each.");
 
 static PyObject *
 sim_slices(sim_object *self, PyObject *out)
@@ -472,9 +499,12 @@ sim_slices(sim_object *self, PyObject *out)
     return done(self, dns_sim_slices(self->sim, slices, n, &err), &err);
 }
 
-PyDoc_STRVAR(run_doc, "run(fuel=100000, /)\n--\n\n"
-                      "Simulate until something outside is needed; 1 rows, 2 a decision, 3 done, 4 stalled.\n"
-                      "Signals are looked at every `fuel` units of work; the lock is released if every policy is native.");
+PyDoc_STRVAR(
+    run_doc,
+    "run(fuel=100000, /)\n--\n\n"
+    "Simulate until something outside is needed; 1 rows, 2 a decision, 3 done, 4 stalled.\n"
+    "Signals are looked at every `fuel` units of work; the lock is released if every policy is "
+    "native.");
 
 static PyObject *
 sim_run(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
@@ -511,7 +541,8 @@ sim_run(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
     return PyLong_FromLong((long)state);
 }
 
-PyDoc_STRVAR(queue_doc, "queue(pool, /)\n--\n\nCopy of a scanned pool's columns, float64 [feature, waiting].");
+PyDoc_STRVAR(queue_doc,
+             "queue(pool, /)\n--\n\nCopy of a scanned pool's columns, float64 [feature, waiting].");
 
 static PyObject *
 sim_queue(sim_object *self, PyObject *arg)
@@ -521,12 +552,14 @@ sim_queue(sim_object *self, PyObject *arg)
         return NULL;
     }
     if (pool < 0 || pool >= self->n_pool) {
-        return PyErr_Format(PyExc_ValueError, "pool: expected 0..%d, got %ld", (int)self->n_pool - 1, pool);
+        return PyErr_Format(PyExc_ValueError, "pool: expected 0..%d, got %ld",
+                            (int)self->n_pool - 1, pool);
     }
     int64_t n = 0, ld = 0;
     const double *feat = dns_sim_queue(self->sim, (int32_t)pool, &n, &ld);
     if (feat == NULL) {
-        return PyErr_Format(PyExc_ValueError, "pool: %ld keeps no columns (its policy has fixed keys)", pool);
+        return PyErr_Format(PyExc_ValueError,
+                            "pool: %ld keeps no columns (its policy has fixed keys)", pool);
     }
     npy_intp dims[2] = {DNS_N_FEATURE, n};
     PyObject *out = PyArray_SimpleNew(2, dims, NPY_DOUBLE);
@@ -539,7 +572,9 @@ sim_queue(sim_object *self, PyObject *arg)
     return out;
 }
 
-PyDoc_STRVAR(choose_doc, "choose(slot, /)\n--\n\nAnswer of the pool that asks: a queue position, -1 = stay idle.");
+PyDoc_STRVAR(
+    choose_doc,
+    "choose(slot, /)\n--\n\nAnswer of the pool that asks: a queue position, -1 = stay idle.");
 
 static PyObject *
 sim_choose(sim_object *self, PyObject *arg)
@@ -552,8 +587,10 @@ sim_choose(sim_object *self, PyObject *arg)
     return done(self, dns_sim_choose(self->sim, slot, &err), &err);
 }
 
-PyDoc_STRVAR(stats_doc, "stats()\n--\n\nCounters as a dict; busy_s and switch_s are float64 [resource], thresholds\n"
-                        "float64 [owner, column], asking the pool that waits for a choice (-1 none).");
+PyDoc_STRVAR(
+    stats_doc,
+    "stats()\n--\n\nCounters as a dict; busy_s and switch_s are float64 [resource], thresholds\n"
+    "float64 [owner, column], asking the pool that waits for a choice (-1 none).");
 
 static PyObject *
 sim_stats(sim_object *self, PyObject *unused)
@@ -566,7 +603,8 @@ sim_stats(sim_object *self, PyObject *unused)
     dns_sim_stats_get(self->sim, &s);
     npy_intp n = self->n_resource;
     npy_intp shape[2] = {self->n_owner, self->n_column};
-    PyObject *busy = PyArray_SimpleNew(1, &n, NPY_DOUBLE), *sw = PyArray_SimpleNew(1, &n, NPY_DOUBLE);
+    PyObject *busy = PyArray_SimpleNew(1, &n, NPY_DOUBLE),
+             *sw = PyArray_SimpleNew(1, &n, NPY_DOUBLE);
     PyObject *thr = PyArray_SimpleNew(2, shape, NPY_DOUBLE);
     if (busy == NULL || sw == NULL || thr == NULL) {
         Py_XDECREF(busy);
@@ -580,16 +618,18 @@ sim_stats(sim_object *self, PyObject *unused)
     }
     for (int32_t o = 0; o < self->n_owner; o++) {
         for (int32_t c = 0; c < self->n_column; c++) {
-            ((double *)PyArray_DATA((PyArrayObject *)thr))[o * self->n_column + c] = dns_sim_threshold(self->sim, o, c);
+            ((double *)PyArray_DATA((PyArrayObject *)thr))[o * self->n_column + c] =
+                dns_sim_threshold(self->sim, o, c);
         }
     }
-    return Py_BuildValue("{s:d,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:d,s:i,s:N,s:N,s:N}", "now_s", s.now_s,
-                         "released", (long long)s.released, "finished", (long long)s.finished, "dropped",
-                         (long long)s.dropped, "live", (long long)s.live, "queue_max", (long long)s.queue_max, "stages",
-                         (long long)s.stages, "decisions", (long long)s.decisions, "events", (long long)s.events,
-                         "rewinds", (long long)s.rewinds, "n_slice", (long long)s.n_slice, "lost_slices",
-                         (long long)s.lost_slices, "queue_area", s.queue_area, "asking", (int)dns_sim_asking(self->sim),
-                         "busy_s", busy, "switch_s", sw, "thresholds", thr);
+    return Py_BuildValue(
+        "{s:d,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:d,s:i,s:N,s:N,s:N}", "now_s", s.now_s,
+        "released", (long long)s.released, "finished", (long long)s.finished, "dropped",
+        (long long)s.dropped, "live", (long long)s.live, "queue_max", (long long)s.queue_max,
+        "stages", (long long)s.stages, "decisions", (long long)s.decisions, "events",
+        (long long)s.events, "rewinds", (long long)s.rewinds, "n_slice", (long long)s.n_slice,
+        "lost_slices", (long long)s.lost_slices, "queue_area", s.queue_area, "asking",
+        (int)dns_sim_asking(self->sim), "busy_s", busy, "switch_s", sw, "thresholds", thr);
 }
 
 static PyMethodDef sim_methods[] = {
@@ -602,17 +642,21 @@ static PyMethodDef sim_methods[] = {
     {"choose", (PyCFunction)(void (*)(void))sim_choose, METH_O, choose_doc},
     {"stats", (PyCFunction)(void (*)(void))sim_stats, METH_NOARGS, stats_doc},
     {NULL, NULL, 0, NULL}};
-static PyType_Slot sim_slots[] = {{Py_tp_doc, (void *)"One simulation: feed rows, run, read the recorded columns."},
-                                  {Py_tp_new, (void *)sim_new},
-                                  {Py_tp_dealloc, (void *)sim_dealloc},
-                                  {Py_tp_traverse, (void *)sim_traverse},
-                                  {Py_tp_clear, (void *)sim_clear},
-                                  {Py_tp_methods, sim_methods},
-                                  {0, NULL}};
+static PyType_Slot sim_slots[] = {
+    {Py_tp_doc, (void *)"One simulation: feed rows, run, read the recorded columns."},
+    {Py_tp_new, (void *)sim_new},
+    {Py_tp_dealloc, (void *)sim_dealloc},
+    {Py_tp_traverse, (void *)sim_traverse},
+    {Py_tp_clear, (void *)sim_clear},
+    {Py_tp_methods, sim_methods},
+    {0, NULL}};
 static PyType_Spec sim_spec = {"dnnsched._native._sim.Sim", sizeof(sim_object), 0,
-                               Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE, sim_slots};
+                               Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+                               sim_slots};
 
-PyDoc_STRVAR(middles_doc, "hist_middles()\n--\n\nLatency in the middle of every histogram bin, seconds, float64 [bins].");
+PyDoc_STRVAR(
+    middles_doc,
+    "hist_middles()\n--\n\nLatency in the middle of every histogram bin, seconds, float64 [bins].");
 
 static PyObject *
 hist_middles(PyObject *module, PyObject *unused)
@@ -661,15 +705,16 @@ module_exec(PyObject *m)
     if (st->sim_type == NULL || PyModule_AddType(m, st->sim_type) < 0) {
         return -1;
     }
-    PyObject *sizes = Py_BuildValue("{s:n,s:n,s:n,s:n,s:n,s:n,s:n}", "stage", sizeof(dns_stage), "program",
-                                    sizeof(dns_program), "pool", sizeof(pool_record), "resource",
-                                    sizeof(resource_record), "scenario", sizeof(dns_scenario), "sums", sizeof(dns_sums),
-                                    "slice", sizeof(dns_slice));
+    PyObject *sizes = Py_BuildValue(
+        "{s:n,s:n,s:n,s:n,s:n,s:n,s:n}", "stage", sizeof(dns_stage), "program", sizeof(dns_program),
+        "pool", sizeof(pool_record), "resource", sizeof(resource_record), "scenario",
+        sizeof(dns_scenario), "sums", sizeof(dns_sums), "slice", sizeof(dns_slice));
     PyObject *features = PyTuple_New(DNS_N_FEATURE);
     for (Py_ssize_t f = 0; features != NULL && f < DNS_N_FEATURE; f++) {
         PyTuple_SetItem(features, f, PyUnicode_FromString(sim_feature_names[f]));
     }
-    const int bad = PyModule_AddObjectRef(m, "sizes", sizes) < 0 || PyModule_AddObjectRef(m, "features", features) < 0;
+    const int bad = PyModule_AddObjectRef(m, "sizes", sizes) < 0 ||
+                    PyModule_AddObjectRef(m, "features", features) < 0;
     Py_XDECREF(sizes);
     Py_XDECREF(features);
     return bad || PyModule_AddIntConstant(m, "N_HIST", DNS_HIST_N) < 0 ||
@@ -706,11 +751,12 @@ module_free(void *m)
     (void)module_clear((PyObject *)m);
 }
 
-static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, (void *)module_exec},
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, (void *)module_exec},
 #if PY_VERSION_HEX >= 0x030C0000
-                                          {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
 #endif
-                                          {0, NULL}};
+    {0, NULL}};
 static struct PyModuleDef module_def = {PyModuleDef_HEAD_INIT,
                                         .m_name = "dnnsched._native._sim",
                                         .m_doc = "Discrete-event engine.",
