@@ -317,7 +317,7 @@ requests(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     PyObject *out[3] = {NULL};
     PyObject *result = NULL;
     dns_words w[3];
-    int ready = 0;
+    size_t ready = 0;
     while (ready < 3 &&
            want_words(args[2 * ready], names[ready], &capsule[ready], &w[ready]) == 0) {
         ready++;

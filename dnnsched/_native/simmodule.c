@@ -369,9 +369,10 @@ column(PyObject *obj, const char *name, int type, npy_intp n, int flags, void **
     return 0;
 }
 
-PyDoc_STRVAR(feed_doc, "feed(arrival, deadline, priority, program, sample, owner, pos0, exit_at, "
-                       "user, final, /)\n--\n\n"
-                       "Next rows in arrival order; None takes a column's default.");
+PyDoc_STRVAR(feed_doc,
+             "feed($self, arrival, deadline, priority, program, sample, owner, pos0, exit_at, "
+             "user, final, /)\n--\n\n"
+             "Next rows in arrival order; None takes a column's default.");
 
 static PyObject *
 sim_feed(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
@@ -422,9 +423,10 @@ sim_feed(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
     return done(self, st, &err);
 }
 
-PyDoc_STRVAR(record_doc, "record(n, first_start, finish, service, n_preempt, last_stage, variant, "
-                         "status, order, /)\n--\n\n"
-                         "Columns of n entries to fill per request id; None is not recorded.");
+PyDoc_STRVAR(record_doc,
+             "record($self, n, first_start, finish, service, n_preempt, last_stage, variant, "
+             "status, order, /)\n--\n\n"
+             "Columns of n entries to fill per request id; None is not recorded.");
 
 static PyObject *
 sim_record(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
@@ -452,8 +454,9 @@ sim_record(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
     return done(self, dns_sim_record(self->sim, &r, &err), &err);
 }
 
-PyDoc_STRVAR(sums_doc,
-             "sums(sums, hist, warmup, /)\n--\n\nRunning sums and latency histogram per program.");
+PyDoc_STRVAR(
+    sums_doc,
+    "sums($self, sums, hist, warmup, /)\n--\n\nRunning sums and latency histogram per program.");
 
 static PyObject *
 sim_sums(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
@@ -480,9 +483,8 @@ sim_sums(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
     return done(self, dns_sim_sums(self->sim, sums, PyArray_DATA(hist), warmup, &err), &err);
 }
 
-PyDoc_STRVAR(
-    slices_doc,
-    "slices(out, /)\n--\n\nRecord up to len(out) stage slices; stages then run one event each.");
+PyDoc_STRVAR(slices_doc, "slices($self, out, /)\n--\n\nRecord up to len(out) stage slices; stages "
+                         "then run one event each.");
 
 static PyObject *
 sim_slices(sim_object *self, PyObject *out)
@@ -501,7 +503,7 @@ sim_slices(sim_object *self, PyObject *out)
 
 PyDoc_STRVAR(
     run_doc,
-    "run(fuel=100000, /)\n--\n\n"
+    "run($self, fuel=100000, /)\n--\n\n"
     "Simulate until something outside is needed; 1 rows, 2 a decision, 3 done, 4 stalled.\n"
     "Signals are looked at every `fuel` units of work; the lock is released if every policy is "
     "native.");
@@ -541,8 +543,9 @@ sim_run(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
     return PyLong_FromLong((long)state);
 }
 
-PyDoc_STRVAR(queue_doc,
-             "queue(pool, /)\n--\n\nCopy of a scanned pool's columns, float64 [feature, waiting].");
+PyDoc_STRVAR(
+    queue_doc,
+    "queue($self, pool, /)\n--\n\nCopy of a scanned pool's columns, float64 [feature, waiting].");
 
 static PyObject *
 sim_queue(sim_object *self, PyObject *arg)
@@ -572,9 +575,8 @@ sim_queue(sim_object *self, PyObject *arg)
     return out;
 }
 
-PyDoc_STRVAR(
-    choose_doc,
-    "choose(slot, /)\n--\n\nAnswer of the pool that asks: a queue position, -1 = stay idle.");
+PyDoc_STRVAR(choose_doc, "choose($self, slot, /)\n--\n\nAnswer of the pool that asks: a queue "
+                         "position, -1 = stay idle.");
 
 static PyObject *
 sim_choose(sim_object *self, PyObject *arg)
@@ -587,10 +589,10 @@ sim_choose(sim_object *self, PyObject *arg)
     return done(self, dns_sim_choose(self->sim, slot, &err), &err);
 }
 
-PyDoc_STRVAR(
-    stats_doc,
-    "stats()\n--\n\nCounters as a dict; busy_s and switch_s are float64 [resource], thresholds\n"
-    "float64 [owner, column], asking the pool that waits for a choice (-1 none).");
+PyDoc_STRVAR(stats_doc,
+             "stats($self)\n--\n\nCounters as a dict; busy_s and switch_s are float64 [resource], "
+             "thresholds\n"
+             "float64 [owner, column], asking the pool that waits for a choice (-1 none).");
 
 static PyObject *
 sim_stats(sim_object *self, PyObject *unused)
@@ -698,7 +700,8 @@ static int
 module_exec(PyObject *m)
 {
     module_state *st = PyModule_GetState(m);
-    if (dnspy_init(&st->base) < 0 || sim_policy_types(m, &st->view_type, &st->control_type) < 0) {
+    if (dnspy_init(&st->base) < 0 || dnspy_add_isa(m) < 0 ||
+        sim_policy_types(m, &st->view_type, &st->control_type) < 0) {
         return -1;
     }
     st->sim_type = (PyTypeObject *)PyType_FromModuleAndSpec(m, &sim_spec, NULL);
@@ -718,8 +721,7 @@ module_exec(PyObject *m)
     Py_XDECREF(sizes);
     Py_XDECREF(features);
     return bad || PyModule_AddIntConstant(m, "N_HIST", DNS_HIST_N) < 0 ||
-                   PyModule_AddIntConstant(m, "POLICY_ABI", DNS_POLICY_ABI) < 0 ||
-                   PyModule_AddStringConstant(m, "isa", dns_isa_name((int)st->base.isa)) < 0
+                   PyModule_AddIntConstant(m, "POLICY_ABI", DNS_POLICY_ABI) < 0
                ? -1
                : 0;
 }
