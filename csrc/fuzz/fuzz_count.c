@@ -21,7 +21,7 @@ typedef struct answers {
     uint64_t tiles[MAX_CHANNELS * MAX_SIDE * MAX_SIDE];
     uint8_t any[MAX_CHANNELS * MAX_SIDE];
     uint32_t windows[MAX_CHANNELS * MAX_KERNEL * MAX_KERNEL];
-    uint64_t ones, macs;
+    uint64_t ones, macs, columns;
 } answers;
 
 static void
@@ -71,7 +71,7 @@ solve(const case_data *c, dns_isa isa, answers *a)
     const size_t h = (size_t)g->in_h;
     const size_t w = (size_t)g->in_w;
     const size_t words = dns_mask_words(w);
-    uint64_t *work = malloc(dns_window_work(g) * sizeof *work);
+    uint64_t *work = malloc((dns_window_work(g) + dns_columns_work(g)) * sizeof *work);
     require(work != NULL);
     memset(a, 0, sizeof *a);
     ops->pack_f32(c->x, c->channels * h, w, g->in_w, c->limit, a->bits);
@@ -79,6 +79,7 @@ solve(const case_data *c, dns_isa isa, answers *a)
     ops->tiles(a->bits, c->channels, h, w, (size_t)g->stride_h, (size_t)g->stride_w, a->tiles);
     ops->row_any(a->bits, c->channels * h, words, a->any);
     ops->windows(g, a->bits, c->channels, a->windows, work);
+    a->columns = ops->columns(g, a->bits, c->channels, (size_t)g->kernel_h, work);
     a->ones = ops->popcount(a->bits, NULL, c->channels * h * words);
     require(dns_valid_macs(ops, g, c->channels, c->weights, 1, a->bits, &a->macs, work, NULL) ==
             DNS_OK);

@@ -111,6 +111,12 @@ dns_window_work(const dns_window *g)
     return masks + halves / 2 + 1;
 }
 
+size_t
+dns_columns_work(const dns_window *g)
+{
+    return dns_mask_words((size_t)g->in_w) * ((size_t)g->kernel_w + (size_t)g->in_h + 1);
+}
+
 uint64_t
 dns_window_rect(const dns_window *g)
 {

@@ -329,6 +329,54 @@ valid_macs(const dns_window *g, const uint64_t *bits, size_t channels, const int
     return total;
 }
 
+/* Columns of one merged plane; row is scratch for one row. */
+static uint64_t
+plane_columns(const dns_window *g, const uint64_t *plane, const uint64_t *masks, uint64_t *row)
+{
+    const size_t words = dns_mask_words((size_t)g->in_w);
+    uint64_t total = 0;
+    for (int64_t o = 0; o < g->out_h; o++) {
+        memset(row, 0, words * sizeof *row);
+        for (int64_t i = 0; i < g->kernel_h; i++) {
+            const int64_t y = o * g->stride_h + i * g->dilation_h - g->pad_h;
+            for (size_t k = 0; y >= 0 && y < g->in_h && k < words; k++) {
+                row[k] |= plane[(size_t)y * words + k];
+            }
+        }
+        for (size_t j = 0; j < (size_t)g->kernel_w; j++) {
+            for (size_t k = 0; k < words; k++) {
+                total += popcount64(row[k] & masks[j * words + k]);
+            }
+        }
+    }
+    return total;
+}
+
+static uint64_t
+columns(const dns_window *g, const uint64_t *bits, size_t channels, size_t depth, uint64_t *work)
+{
+    const size_t words = dns_mask_words((size_t)g->in_w);
+    const size_t plane = (size_t)g->in_h * words;
+    uint64_t *masks = work;
+    uint64_t *merged = masks + (size_t)g->kernel_w * words;
+    uint64_t *row = merged + plane;
+    uint64_t total = 0;
+    for (int32_t j = 0; j < g->kernel_w; j++) {
+        column_mask(g, j, masks + (size_t)j * words);
+    }
+    for (size_t c = 0; c < channels; c += depth) {
+        const size_t end = channels - c < depth ? channels : c + depth;
+        memcpy(merged, bits + c * plane, plane * sizeof *merged);
+        for (size_t k = c + 1; k < end; k++) {
+            for (size_t i = 0; i < plane; i++) {
+                merged[i] |= bits[k * plane + i];
+            }
+        }
+        total += plane_columns(g, merged, masks, row);
+    }
+    return total;
+}
+
 static uint64_t
 masked_sum(const uint64_t *bits, const int32_t *v, size_t n)
 {
@@ -386,6 +434,7 @@ const dns_count_ops DNS_ISA_FN(dns_count_ops) = {
     .weights = weights,
     .windows = windows,
     .valid_macs = valid_macs,
+    .columns = columns,
     .masked_sum = masked_sum,
     .read_all = read_all,
 };

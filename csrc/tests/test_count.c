@@ -369,6 +369,61 @@ test_workspace_is_all_that_windows_touch(void)
     }
 }
 
+/* Column visits by definition, position by position. */
+static uint64_t
+direct_columns(const dns_window *g, int channels, int depth, const float *x)
+{
+    uint64_t total = 0;
+    for (int c = 0; c < channels; c += depth) {
+        for (int visit = 0; visit < g->out_h * g->out_w * g->kernel_w; visit++) {
+            const int j = visit % g->kernel_w;
+            const int ox = visit / g->kernel_w % g->out_w;
+            const int oy = visit / g->kernel_w / g->out_w;
+            const int z = ox * g->stride_w + j * g->dilation_w - g->pad_w;
+            int any = 0;
+            for (int k = c; k < channels && k < c + depth; k++) {
+                for (int i = 0; i < g->kernel_h && z >= 0 && z < g->in_w; i++) {
+                    const int y = oy * g->stride_h + i * g->dilation_h - g->pad_h;
+                    any |= y >= 0 && y < g->in_h && x[(k * g->in_h + y) * g->in_w + z] != 0;
+                }
+            }
+            total += (uint64_t)any;
+        }
+    }
+    return total;
+}
+
+static void
+test_columns_equal_direct_visits(void)
+{
+    static float x[MAX_X];
+    uint64_t seed = 7;
+    for (int trial = 0; trial < 500; trial++) {
+        dns_window g;
+        random_window(&seed, &g);
+        const int channels = pick(&seed, 1, 8);
+        const int depth = pick(&seed, 1, 5);
+        const int keep = pick(&seed, 0, 4);
+        const size_t words = (size_t)(channels * g.in_h) * dns_mask_words((size_t)g.in_w);
+        const guarded bits = guard_new(words * sizeof(uint64_t));
+        const guarded work = guard_new(dns_columns_work(&g) * sizeof(uint64_t));
+        for (int i = 0; i < channels * g.in_h * g.in_w; i++) {
+            x[i] = pick(&seed, 1, 8) <= keep ? 1.0F : 0.0F;
+        }
+        const uint64_t want = direct_columns(&g, channels, depth, x);
+        FOR_EACH_LEVEL(ops)
+        {
+            ops->pack_f32(x, (size_t)(channels * g.in_h), (size_t)g.in_w, g.in_w, 0,
+                          (uint64_t *)bits.data);
+            CHECK_I64(ops->columns(&g, (uint64_t *)bits.data, (size_t)channels, (size_t)depth,
+                                   (uint64_t *)work.data),
+                      want);
+        }
+        guard_free(bits);
+        guard_free(work);
+    }
+}
+
 static void
 test_rejected_arguments(void)
 {
@@ -411,4 +466,5 @@ TAP_MAIN(TAP(test_select_gives_the_level_asked_for), TAP(test_pack_every_tail_an
          TAP(test_nonzeros_every_tail), TAP(test_limits_count_nan_and_infinity),
          TAP(test_bit_counts_rows_tiles_and_masked_sums), TAP(test_window_span_matches_enumeration),
          TAP(test_valid_macs_equal_direct_convolution),
-         TAP(test_workspace_is_all_that_windows_touch), TAP(test_rejected_arguments))
+         TAP(test_workspace_is_all_that_windows_touch), TAP(test_columns_equal_direct_visits),
+         TAP(test_rejected_arguments))

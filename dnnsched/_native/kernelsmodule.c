@@ -377,6 +377,60 @@ valid_macs(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(rect_doc, "rect(window, /)\n--\n\n"
+                       "Products of one channel pair whose input lies inside the map (int).");
+
+static PyObject *
+rect(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    dns_window g;
+    if (dnspy_nargs("rect", nargs, 1, 1) < 0 || window_of(module, args[0], &g) < 0) {
+        return NULL;
+    }
+    return PyLong_FromUnsignedLongLong(dns_window_rect(&g));
+}
+
+PyDoc_STRVAR(columns_doc,
+             "columns(window, depth, bits, out, isa, /)\n--\n\n"
+             "Visits of non-empty columns, `depth` channels deep, of masks (S, C, H, words)\n"
+             "into uint64 (S,).");
+
+static PyObject *
+columns(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    dns_window g;
+    if (dnspy_nargs("columns", nargs, 5, 5) < 0 || window_of(module, args[0], &g) < 0) {
+        return NULL;
+    }
+    const size_t depth = positive(args[1], "depth");
+    if (depth == 0) {
+        return NULL;
+    }
+    const npy_intp in[4] = {-1, -1, g.in_h, (npy_intp)dns_mask_words((size_t)g.in_w)};
+    PyArrayObject *bits = dnspy_want_shape(args[2], "bits", NPY_UINT64, 4, in, DNSPY_IN);
+    PyArrayObject *out = bits == NULL ? NULL
+                                      : dnspy_want_shape(args[3], "out", NPY_UINT64, 1,
+                                                         PyArray_DIMS(bits), DNSPY_OUT);
+    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[4]);
+    if (ops == NULL || dnspy_no_overlap(out, "out", bits, "bits") < 0) {
+        return NULL;
+    }
+    const size_t sample = DIM(bits, 1) * DIM(bits, 2) * DIM(bits, 3);
+    uint64_t *work = dns_mem_new(NULL, dns_columns_work(&g), sizeof *work);
+    if (work == NULL) {
+        return PyErr_NoMemory();
+    }
+    const uint64_t *masks = PyArray_DATA(bits);
+    uint64_t *visits = PyArray_DATA(out);
+    BEGIN_LONG(SIZE(bits) * sizeof(uint64_t));
+    for (size_t s = 0; s < DIM(bits, 0); s++) {
+        visits[s] = ops->columns(&g, masks + s * sample, DIM(bits, 1), depth, work);
+    }
+    END_LONG;
+    dns_mem_free(NULL, work, dns_columns_work(&g), sizeof *work);
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(masked_sum_doc,
              "masked_sum(bits, v, out, isa, /)\n--\n\n"
              "Sum of int32 v (N,) over the ones of each mask row (S, words) into uint64 (S,).");
@@ -435,9 +489,9 @@ read_all(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 #define FAST(name) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, name##_doc}
 
 static PyMethodDef methods[] = {
-    FAST(pack_f32),   FAST(pack_bool),  FAST(nonzeros_f32), FAST(popcount),
-    FAST(row_any),    FAST(tiles),      FAST(weights),      FAST(windows),
-    FAST(valid_macs), FAST(masked_sum), FAST(read_all),     {NULL, NULL, 0, NULL},
+    FAST(pack_f32), FAST(pack_bool),  FAST(nonzeros_f32), FAST(popcount),        FAST(row_any),
+    FAST(tiles),    FAST(weights),    FAST(windows),      FAST(valid_macs),      FAST(columns),
+    FAST(rect),     FAST(masked_sum), FAST(read_all),     {NULL, NULL, 0, NULL},
 };
 
 static int

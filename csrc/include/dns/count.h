@@ -81,6 +81,12 @@ typedef struct dns_count_ops {
     /* sum over c, i, j of weights[c][i][j] * count[c][i][j]. */
     uint64_t (*valid_macs)(const dns_window *g, const uint64_t *bits, size_t channels,
                            const int32_t *weights, uint64_t *work);
+    /* Non-empty columns: number of (group of `depth` consecutive channels, output row, output
+     * column, kernel column) such that a channel of the group has a one in the touched input column
+     * at one of the input rows that the output row's kernel rows touch. work holds
+     * dns_columns_work(g) words. */
+    uint64_t (*columns)(const dns_window *g, const uint64_t *bits, size_t channels, size_t depth,
+                        uint64_t *work);
     /* sum of v[k] over the set bits k < n of one row. */
     uint64_t (*masked_sum)(const uint64_t *bits, const int32_t *v, size_t n);
     /* OR of all 32-bit words of n floats: reads every byte once and does nothing else. */
@@ -104,6 +110,9 @@ DNS_NODISCARD dns_status dns_window_check(const dns_window *g, dns_error *err);
 
 /* 64-bit words of workspace that `windows` and `valid_macs` need for a checked geometry. */
 size_t dns_window_work(const dns_window *g);
+
+/* The same for `columns`. */
+size_t dns_columns_work(const dns_window *g);
 
 /* Sum over i, j of the number of touched positions: multiply-accumulates of one (input channel,
  * output channel) pair whose input lies inside the map. */

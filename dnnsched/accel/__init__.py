@@ -1,0 +1,53 @@
+"""Accelerator cost models.
+
+Each model turns layer shapes and sparsity into time. ``get(name)`` makes one by name; all have
+``cost(layer_or_network, density=..., batch=1)``, which returns :data:`COST` records, and methods of
+their own for exact masks. Quantities that a model does not give are NaN.
+"""
+
+from dnnsched.accel._cost import BOUNDS, COST
+from dnnsched.accel.eyeriss2 import EyerissV2
+from dnnsched.accel.sanger import Sanger, sanger_mask, sanger_mask_stats
+
+__all__ = ["BOUNDS", "COST", "EyerissV2", "Sanger", "get", "names", "sanger_mask", "sanger_mask_stats"]
+
+_MODELS = {"eyeriss_v2": EyerissV2, "sanger": Sanger}
+
+
+def names():
+    """Names that :func:`get` knows.
+
+    Returns
+    -------
+    list of str
+    """
+    return list(_MODELS)
+
+
+def get(name, **params):
+    """Make an accelerator model by name.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`names`.
+    **params
+        Parameters of the model's class.
+
+    Returns
+    -------
+    EyerissV2 or Sanger
+
+    Raises
+    ------
+    ValueError
+        The name is unknown, or a parameter is out of range.
+
+    Examples
+    --------
+    >>> get("sanger", compat="artifact").latency(0.25, 0.5, 512)
+    0.00127795...
+    """
+    if name not in _MODELS:
+        raise ValueError(f"name: expected one of {', '.join(_MODELS)}, got {name!r}")
+    return _MODELS[name](**params)
