@@ -26,7 +26,10 @@ def home(slot):
 
 @dataclass
 class Table:
-    """Numbers with one address rule: v[off + sum of stride * index], absent axes have stride 0."""
+    """Numbers with one address rule: v[off + sum of stride * index], absent axes have stride 0.
+
+    The index of the load axis is load - 1; the position axis saturates at its extent.
+    """
 
     v: list
     by: dict = field(default_factory=dict)
@@ -50,7 +53,7 @@ class Stage:
     pool: object
     hold: Table | None = None
     delay: Table | None = None
-    load: Table | None = None
+    load: int = 1
     hold_off: int = 0
     delay_off: int = 0
     state: int = -1
@@ -84,6 +87,7 @@ class Row:
     deadline: float = math.inf
     priority: float = 1.0
     exit_at: int | None = None
+    pos0: int = 0
     user: tuple = ()
 
 
@@ -359,15 +363,13 @@ class Engine:
 
     def travel(self, job, stage):
         delay = stage.delay.at(stage.delay_off, **self.address(job)) if stage.delay is not None else 0.0
-        if stage.pool == DELAY and stage.hold is not None:
-            delay = stage.hold.at(stage.hold_off, **self.address(job)) + delay
         job.status = "moving"
         self.push(self.now + delay, MOVE, job.index)
 
     @staticmethod
     def address(job, load=1, state=0):
-        return {"sample": job.row.sample, "row": job.index, "var": job.variant, "load": load, "state": max(state, 0),
-                "pos": 0}
+        return {"sample": job.row.sample, "row": job.index, "var": job.variant, "load": load - 1,
+                "state": max(state, 0), "pos": job.row.pos0}
 
     def stage_end(self, job):
         pool = self.pools[job.pool]
@@ -475,8 +477,7 @@ class Engine:
             r = next(x for x in free if x.index == chosen.res)
         load = chosen.load
         if load is None:
-            load = len(members) if stage.load is None else sum(
-                int(stage.load.at(0, **self.address(m))) for m in members)
+            load = sum(m.program.stages[m.k].load for m in members)
         for m in members:
             m.variant = chosen.variant if chosen.variant is not None else m.variant
         switch = 0.0

@@ -76,7 +76,7 @@ def simulate(requests, tables: Tables, name, *, clock="monotonic", switch_cost=0
     rows = [twin.Row(arrival=a, program=key, sample=s, deadline=d, priority=p) for a, key, s, p, d in requests]
 
     def cost(_resource, previous, job):
-        return switch_cost if previous != job else 0.0
+        return switch_cost if previous not in (-1, job) else 0.0  # the first request finds the accelerator ready
 
     engine = twin.Engine(rows, programs(tables, name, predictor), [twin.Pool(policy(name, **params))], clock=clock,
                          switch_job=cost if switch_cost else None)

@@ -124,7 +124,7 @@ def test_devices_link_server_by_hand():
     """
     thr = [[0.5], [0.5]]
     device = [twin.Stage(twin.home(0), hold=hold(1.0), delay=hold(0.5), conf=0),
-              twin.Stage(2, hold=twin.Table([0.0, 2.0, 3.0], by={"load": 1}))]
+              twin.Stage(2, hold=twin.Table([2.0, 3.0], by={"load": 1}))]
     rows = [twin.Row(0.0, owner=0), twin.Row(0.0, owner=1), twin.Row(1.5, owner=0), twin.Row(2.0, owner=0),
             twin.Row(2.5, owner=1), twin.Row(2.75, owner=1)]
     engine = twin.Engine(rows, [twin.Program(device)],
@@ -164,7 +164,7 @@ def test_speed_change_retimes_the_run():
 def test_batch_waits_for_companions_until_its_limit():
     def make(times):  # the second request of the last case has waited long enough when the server is free
         return twin.Engine([twin.Row(t) for t in times],
-                           [twin.Program([twin.Stage(0, hold=twin.Table([0.0, 1.0, 1.5], by={"load": 1}))])],
+                           [twin.Program([twin.Stage(0, hold=twin.Table([1.0, 1.5], by={"load": 1}))])],
                            [twin.Pool(twin.Batch(2, wait=0.5))]).run()
     assert [j.finish for j in make([0.0, 0.25]).jobs.values()] == [1.75, 1.75]
     assert [j.finish for j in make([0.0, 0.75]).jobs.values()] == [1.5, 2.5]
