@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 RUN_END, MOVE, SCENARIO, ARRIVAL, CUT, WAKE, TIMER = range(7)
 DELAY = -1
+PER_JOB = -2    # as a stage's state: every change of request costs
 NEXT, EXIT, FAIL, DROP = "next", "exit", "fail", "drop"
-RING, HEAP, SCAN = "ring", "heap", "scan"
 AXES = ("sample", "row", "var", "load", "state", "pos")
 
 
@@ -62,12 +62,15 @@ class Stage:
 
 @dataclass
 class Program:
-    """A route, and what a policy may know about it: remaining[row][stage], next_[row][stage], isolated[row]."""
+    """A route, and what a policy may know about it: remaining[row][stage], next_[row][stage], isolated[row],
+    gamma[row][stage].
+    """
 
     stages: list
     remaining: list | None = None
     next_: list | None = None
     isolated: list | None = None
+    gamma: list | None = None
 
     def estimate(self, table, sample, k):
         if table is None:
@@ -111,6 +114,7 @@ class Job:
     last_stage: int = -1
     variant: int = 0
     n_preempt: int = 0
+    fresh: bool = True
     private: dict = field(default_factory=dict)
 
     @property
@@ -141,6 +145,10 @@ class Job:
     def isolated(self):
         return self.program.estimate(self.program.isolated, self.row.sample, 0)
 
+    @property
+    def gamma(self):
+        return self.program.estimate(self.program.gamma, self.row.sample, self.k)
+
 
 @dataclass
 class Resource:
@@ -152,27 +160,29 @@ class Resource:
     gen: int = 0
     busy_s: float = 0.0
     switch_s: float = 0.0
-    last_job: int = -1
+    held_job: int = -1
 
 
 @dataclass
 class Run:
-    """1..n jobs at one (program, stage) on a resource."""
+    """1..n jobs at one (program, stage) on a resource; works from t0 (after a switch) to t1."""
 
     jobs: list
     t0: float
     t1: float
     load: int
     variant: int
-    switch: float
+    work: float
 
 
 @dataclass
 class Pool:
     policy: object
     resources: int = 1
-    kind: str = SCAN
     cap: int | None = None
+    timer: float = 0.0
+    speeds: tuple = ()
+    states: tuple = ()
     queue: list = field(default_factory=list)
     res: list = field(default_factory=list)
     dropped: int = 0
@@ -200,30 +210,31 @@ class Engine:
     """rows, programs, pools as in the contract.
 
     bind[owner][slot] = home pool; conf[sample][column]; thr[owner][column]; scenario rows (t, op, target, value)
-    with op "speed" (target = resource) or "user"; switch(res, frm, to) -> seconds for stages that need a state;
-    switch_job(res, previous job, job) -> seconds when the resource changes request; timers (period, policy):
-    tick n fires at n * period.
+    with op "speed" (target = resource) or "user" (target = pool); switch(res, frm, to) -> seconds for stages that
+    need a state (the first load is free); switch_job(res, previous job or -1, job) -> seconds when the resource
+    changes request; a pool with `timer` > 0 has its policy's on_timer called at n * timer.
     """
 
     def __init__(self, rows, programs, pools, *, bind=None, conf=None, thr=None, scenario=(), switch=None,
-                 switch_job=None, timers=(), clock="monotonic"):
+                 switch_job=None, clock="monotonic"):
         self.rows, self.programs, self.pools = rows, programs, pools
         self.bind, self.conf, self.thr = bind, conf, thr
         self.scenario = sorted(scenario, key=lambda r: r[0])
-        self.switch, self.switch_job, self.timers, self.clock = switch, switch_job, timers, clock
+        self.switch, self.switch_job, self.clock = switch, switch_job, clock
         self.resources = []
         for p, pool in enumerate(pools):
             pool.queue = []
             pool.res = []
-            for _ in range(pool.resources):
-                r = Resource(pool=p, index=len(self.resources))
+            for i in range(pool.resources):
+                r = Resource(pool=p, index=len(self.resources), speed=pool.speeds[i] if pool.speeds else 1.0,
+                             state=pool.states[i] if pool.states else -1)
                 self.resources.append(r)
                 pool.res.append(r)
         if clock == "artifact" and (len(pools) != 1 or pools[0].resources != 1):
             raise ValueError("clock='artifact' needs one pool with one resource")
         self.heap, self.jobs = [], {}
         self.now, self.next_row, self.next_scenario, self.live, self.seq = 0.0, 0, 0, 0, 0
-        self.dirty, self.rewinds, self.runs, self.schedule = set(), 0, [], []
+        self.dirty, self.rewinds, self.runs, self.schedule, self.idle_ticks = set(), 0, [], [], 0
         self.completion = []
 
     # --- events ---------------------------------------------------------------------------------------------
@@ -251,8 +262,9 @@ class Engine:
             self.clock == "artifact" or self.next_row >= len(self.rows))
 
     def run(self):
-        for number, (period, _) in enumerate(self.timers):
-            self.push(1 * period, TIMER, number, 1)
+        for number, pool in enumerate(self.pools):
+            if pool.timer > 0:
+                self.push(1 * pool.timer, TIMER, number, 1)
         if self.clock == "artifact":
             self.dirty.add(0)
         for pool in self.pools:
@@ -272,8 +284,10 @@ class Engine:
                 if e is None or self.only_timers():
                     started = [self.decide(p, flush=True) for p in range(len(self.pools))]
                     if any(started):
+                        self.idle_ticks = 0
                         continue
-                    if e is None:
+                    self.idle_ticks += 1
+                    if e is None or self.idle_ticks > 10_000:
                         raise Stalled(f"{self.live} jobs wait at t = {self.now}")
                 self.now = e[1]
             self.handle(e[0])
@@ -296,36 +310,37 @@ class Engine:
             if payload != r.gen or r.run is None:
                 return
             run, r.run = r.run, None
-            r.busy_s += t - run.t0
+            r.busy_s += run.work
             self.dirty.add(r.pool)
             for job in run.jobs:
                 job.running = False
                 job.last_run = t
-                job.service += t - run.t0
+                job.service += run.work
                 self.stage_end(job)
         elif kind == MOVE:
             self.leave(self.jobs[ident])
         elif kind == WAKE:
             self.dirty.add(ident)
         elif kind == TIMER:
-            period, policy = self.timers[ident]
-            policy.on_timer(self)
-            self.push((payload + 1) * period, TIMER, ident, payload + 1)
+            pool = self.pools[ident]
+            self.dirty.add(ident)
+            pool.policy.on_timer(self)
+            self.push((payload + 1) * pool.timer, TIMER, ident, payload + 1)
 
     def apply(self, op, target, value):
         if op == "speed":
             r = self.resources[target]
             old, r.speed = r.speed, value
             if r.run is not None:
-                inv_old, inv_new = 1.0 / old, 1.0 / value
-                r.run.t1 = self.now + (r.run.t1 - self.now) * (inv_new / inv_old)
+                since = max(self.now, r.run.t0)
+                t1 = since + (r.run.t1 - since) * ((1.0 / value) / (1.0 / old))
+                r.run.work += t1 - r.run.t1
+                r.run.t1 = t1
                 r.gen += 1
                 self.push(r.run.t1, RUN_END, target, r.gen)
         elif op == "user":
-            for pool in self.pools:
-                hook = getattr(pool.policy, "on_user", None)
-                if hook:
-                    hook(self, target, value)
+            self.dirty.add(target)
+            self.pools[target].policy.on_user(self, value)
         else:
             raise ValueError(op)
 
@@ -354,7 +369,7 @@ class Engine:
         job.pool = p
         job.seq = self.seq
         self.seq += 1
-        job.status = "queued"
+        job.status, job.fresh = "queued", True
         pool.queue.append(job)
         hook = getattr(pool.policy, "on_push", None)
         if hook:
@@ -402,13 +417,14 @@ class Engine:
             answer = hook(self, job, job.k)
             if answer is not None:
                 return answer
-        if job.row.exit_at is not None and job.k >= job.row.exit_at:
+        if job.k == job.row.exit_at:
             return EXIT
         if stage.conf >= 0 and self.conf[job.row.sample][stage.conf] >= self.thr[job.row.owner][stage.conf]:
             return EXIT
         return NEXT
 
     def leave(self, job):
+        job.last_stage = job.k
         job.k += 1
         if job.k >= len(job.program.stages):
             self.finish(job, "answer")
@@ -481,29 +497,30 @@ class Engine:
         for m in members:
             m.variant = chosen.variant if chosen.variant is not None else m.variant
         switch = 0.0
-        if self.switch and stage.state >= 0 and stage.state != r.state:
-            switch = self.switch(r.index, r.state, stage.state)
+        if stage.state >= 0:
+            if r.state not in (-1, stage.state):
+                switch = self.switch(r.index, r.state, stage.state)
             r.state = stage.state
-        if self.switch_job:
-            switch = self.switch_job(r.index, r.last_job, first.index)
+        elif stage.state == PER_JOB:    # stages that need no state leave it alone
+            switch = self.switch_job(r.index, r.held_job, first.index)
+            r.held_job = first.index
         hold = 0.0
         if stage.hold is not None:
             hold = max(stage.hold.at(stage.hold_off, **self.address(m, load, r.state)) for m in members)
-        t1 = (self.now + switch) + hold * (1.0 / r.speed)
+        work = hold * (1.0 / r.speed)
+        t0 = self.now + switch
+        t1 = t0 + work
         r.gen += 1
-        r.run = Run(members, self.now, t1, load, first.variant, switch)
+        r.run = Run(members, t0, t1, load, first.variant, work)
         r.switch_s += switch
-        r.last_job = first.index
         for m in members:
             if math.isnan(m.first_start):
                 m.first_start = self.now
+            elif not m.fresh and self.now != m.last_run:
+                m.n_preempt += 1     # resumes in its pool later than its last stage ended
+            m.fresh = False
             m.running, m.res, m.status = True, r.index, "running"
-        for other in pool.queue:
-            if (not other.running and other.res == r.index and not math.isnan(other.first_start)
-                    and other.private.get("at", -1) != other.k):
-                other.private["at"] = other.k
-                other.n_preempt += 1
-        self.runs.append((self.now, t1, r.index, [m.index for m in members], first.k))
+        self.runs.append((t0, r.run, r.index, [m.index for m in members], first.k))
         self.schedule.append(first.index)
         self.push(t1, RUN_END, r.index, r.gen)
         hook = getattr(pool.policy, "on_start", None)
@@ -633,26 +650,31 @@ class Sdrm3(Scored):
 
 
 class Prema:
-    """Tokens grow by priority * (waiting since the last update) / I; the shortest of the rich runs."""
+    """Tokens start at the priority and grow by priority * (waiting since the last update) / I; the shortest of the rich
+    runs. `sparse` scales I by the request's gamma. Waiting is multiplied by the stored 1/I.
+    """
+
+    def __init__(self, sparse=False):
+        self.sparse = sparse
+
+    def on_push(self, engine, job):
+        job.private["token"], job.private["updated"] = None, 0.0
 
     def decide(self, view):
         highest = 0.0
         for j in view.jobs:
-            token = j.private.get("token")
-            if token is None:
-                token = j.priority
-            else:
-                since = max(j.private["seen"], j.last_run)
-                token = token + j.priority * ((view.now - since) / j.isolated)
-            j.private["token"], j.private["seen"] = token, view.now
-            highest = max(highest, token)
-        threshold = 9.0 if highest >= 9 else 3.0 if highest >= 3 else 1.0
+            token = j.private["token"]
+            slowdown = (view.now - max(j.private["updated"], j.last_run)) * (1.0 / j.isolated)
+            if self.sparse:
+                slowdown = slowdown / j.gamma
+            j.private["token"] = (j.priority if token is None else token) + j.priority * slowdown
+            j.private["updated"] = view.now
+            highest = max(highest, j.private["token"])
+        threshold = next((level for level in (9.0, 3.0, 1.0) if highest >= level), 0.0)
         best = None
         for i, j in enumerate(view.jobs):
             if j.private["token"] >= threshold and (best is None or j.remaining < view.jobs[best].remaining):
                 best = i
-        if best is None:
-            best = min(range(len(view.jobs)), key=lambda i: view.jobs[i].remaining)
         return Choice([best])
 
 

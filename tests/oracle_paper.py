@@ -27,8 +27,8 @@ def gammas(tables, key, sample, predictor="last_one", n_last=3, clamp=(0.1, 10.0
     out = [1.0]
     for k in range(1, layers):
         first = {"last_one": k - 1, "average_all": 0, "last_n": max(0, k - n_last)}[predictor]
-        measured = left_sum(density[first:k]) / (k - first)
-        expected = left_sum(average[first:k]) / (k - first)
+        measured = left_sum(density[first:k])   # the ratio of means is the ratio of sums
+        expected = left_sum(average[first:k])
         gamma = 1.0 if expected == 0.0 else measured / expected
         out.append(min(max(gamma, clamp[0]), clamp[1]))
     return out
@@ -38,9 +38,10 @@ def programs(tables, name, predictor="last_one", alpha=1.0):
     """One program per key; the estimates are what scheduler `name` may know."""
     out = []
     for key, rows in enumerate(tables.latency):
-        layers = len(rows[0])
+        layers, gamma = len(rows[0]), None
         flat = [x for row in rows for x in row]
-        stages = [twin.Stage(0, hold=twin.Table(flat, by={"sample": layers}), hold_off=k) for k in range(layers)]
+        stages = [twin.Stage(0, hold=twin.Table(flat, by={"sample": layers}), hold_off=k, state=twin.PER_JOB)
+                  for k in range(layers)]
         if name in TRUE:
             remaining = [[left_sum(row[k:]) for k in range(layers)] for row in rows]
             following = [list(row) for row in rows]
@@ -49,15 +50,16 @@ def programs(tables, name, predictor="last_one", alpha=1.0):
             average = (tables.avg_key if name in AWARE else tables.avg_model)[key]
             suffix = [left_sum(average[k:]) for k in range(layers)]
             if name in MONITORED:
-                remaining, following = [], []
+                remaining, following, gamma = [], [], []
                 for sample in range(len(rows)):
                     g = gammas(tables, key, sample, predictor)
                     remaining.append([(alpha * g[k]) * suffix[k] for k in range(layers)])
                     following.append([g[k] * average[k] for k in range(layers)])
+                    gamma.append(g)
             else:
                 remaining, following = [suffix], [list(average)]
             isolated = [suffix[0]]
-        out.append(twin.Program(stages, remaining, following, isolated))
+        out.append(twin.Program(stages, remaining, following, isolated, gamma))
     return out
 
 
@@ -68,6 +70,8 @@ def policy(name, **params):
                "prema_sparse": twin.Prema, "planaria": twin.Planaria, "sdrm3": twin.Sdrm3,
                "sdrm3_sparse": twin.Sdrm3, "dysta": twin.Dysta, "dysta_naive": twin.Dysta,
                "dysta_oracle": twin.Dysta}
+    if name == "prema_sparse":
+        params["sparse"] = True
     return classes[name](**params)
 
 
@@ -79,7 +83,7 @@ def simulate(requests, tables: Tables, name, *, clock="monotonic", switch_cost=0
         return switch_cost if previous not in (-1, job) else 0.0  # the first request finds the accelerator ready
 
     engine = twin.Engine(rows, programs(tables, name, predictor), [twin.Pool(policy(name, **params))], clock=clock,
-                         switch_job=cost if switch_cost else None)
+                         switch_job=cost)
     return engine.run()
 
 

@@ -104,10 +104,11 @@ def hold(*values):
     return twin.Table(list(values))
 
 
-class ThresholdTimer:
-    """Raises every owner's threshold to `high` at its first tick, back to `low` at the next, and so on."""
+class ThresholdTimer(twin.Batch):
+    """Batches of two; raises every owner's threshold to `high` at its first tick, back to `low` at the next, ..."""
 
     def __init__(self, low, high):
+        super().__init__(2)
         self.levels, self.ticks = (high, low), 0
 
     def on_timer(self, engine):
@@ -128,15 +129,17 @@ def test_devices_link_server_by_hand():
     rows = [twin.Row(0.0, owner=0), twin.Row(0.0, owner=1), twin.Row(1.5, owner=0), twin.Row(2.0, owner=0),
             twin.Row(2.5, owner=1), twin.Row(2.75, owner=1)]
     engine = twin.Engine(rows, [twin.Program(device)],
-                         [twin.Pool(twin.Fcfs()), twin.Pool(twin.Fcfs()), twin.Pool(twin.Batch(2))],
-                         bind=[[0], [1]], conf=[[0.6]], thr=thr, timers=[(3.0, ThresholdTimer(0.5, 0.7))]).run()
+                         [twin.Pool(twin.Fcfs()), twin.Pool(twin.Fcfs()),
+                          twin.Pool(ThresholdTimer(0.5, 0.7), timer=3.0)],
+                         bind=[[0], [1]], conf=[[0.6]], thr=thr).run()
     # device 0: r0 0-1 stays; r2 1.5-2.5 stays; r3 2.5-3.5 travels, at the server at 4.0, alone: 4-6
     # device 1: r1 0-1 stays; r4 2.5-3.5 travels, at the server at 4.0 together with r3 (moves of one instant come
     #           before decisions): a batch of two, 4-7; r5 3.5-4.5 travels, 5.0 at the server, 7-9, ... but at t = 6
     #           the threshold is back at .5, which only matters at device ends
     assert [engine.jobs[i].finish for i in range(6)] == [1.0, 1.0, 2.5, 7.0, 7.0, 9.0]
     assert [engine.jobs[i].last_stage for i in range(6)] == [0, 0, 0, 1, 1, 1]
-    assert [r[:4] for r in engine.runs if r[2] == 2] == [(4.0, 7.0, 2, [3, 4]), (7.0, 9.0, 2, [5])]
+    assert [(t0, run.t1, jobs) for t0, run, res, jobs, _ in engine.runs if res == 2] == [(4.0, 7.0, [3, 4]),
+                                                                                         (7.0, 9.0, [5])]
 
 
 def test_run_end_comes_before_move_and_arrival_of_the_same_instant():

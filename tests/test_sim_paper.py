@@ -301,7 +301,7 @@ def scaled(requests, tables, factor):
 
 
 @pytest.mark.parametrize("name", ["fcfs", "sjf", "sjf_sparse", "planaria", "prema", "prema_sparse", "sdrm3",
-                                  "sdrm3_sparse", "edf", "llf", "hpf", "round_robin", "srpt_oracle", "lottery"])
+                                  "sdrm3_sparse", "edf", "llf", "hpf", "round_robin", "srpt_oracle"])
 @pytest.mark.parametrize("factor", [2.0**-7, 2.0**9])
 def test_scaling_all_times_scales_all_times(name, factor):
     for seed in range(40):
