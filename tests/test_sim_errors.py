@@ -151,11 +151,18 @@ def test_what_is_no_workload(thing):
         ds.simulate(thing, "fcfs")
 
 
-def test_timeline_without_recording():
+def test_no_timeline_unless_asked_for():
     requests, tables = random_case(3)
-    res = ds.simulate(workload(requests, tables), "fcfs")
-    with pytest.raises(Exception, match="timeline"):
-        res.timeline.to_chrome_trace("never-written.json")
+    assert ds.simulate(workload(requests, tables), "fcfs").timeline is None
+
+
+def test_slack_schedulers_need_finite_deadlines():
+    wl = make(deadline=np.array([9.0, np.inf, 9.0]))
+    for name in ("dysta", "dysta_naive", "dysta_oracle"):
+        with pytest.raises(ValueError, match="deadline: row 1"):
+            ds.simulate(wl, name)
+    for name in set(ds.schedulers.names()) - {"dysta", "dysta_naive", "dysta_oracle"}:
+        assert ds.simulate(wl, name).metrics["n"] == 3
 
 
 def test_metrics_by_an_unknown_column():

@@ -75,7 +75,7 @@ class MySrpt:
         return v.remaining
 
 
-class MyDystaNaive:
+class MyDysta:
     kind = "time"
     eta = 0.01
 
@@ -90,15 +90,35 @@ class MyPickSjf:
         return int(np.argmin(v.remaining))
 
 
-PAIRS = [("fcfs", MyFcfs), ("edf", MyEdf), ("hpf", MyHpf), ("sjf", MySjf), ("llf", MyLlf),
-         ("round_robin", MyRoundRobin), ("srpt_oracle", MySrpt), ("dysta_naive", MyDystaNaive), ("sjf", MyPickSjf)]
+ANY = [("fcfs", MyFcfs), ("edf", MyEdf), ("hpf", MyHpf), ("round_robin", MyRoundRobin), ("srpt_oracle", MySrpt),
+       ("sjf_sparse", MySjf), ("sjf_sparse", MyPickSjf), ("dysta", MyDysta)]
+PLAIN = [("sjf", MySjf), ("sjf", MyPickSjf), ("llf", MyLlf), ("dysta_naive", MyDysta)]
 
 
-@pytest.mark.parametrize(("name", "mine"), PAIRS)
+def without_patterns(tables):
+    """The same latencies, no sparsity, every key an architecture of its own: nothing to be aware of."""
+    from oracle_artifact import Tables
+
+    return Tables([rows[:1] for rows in tables.latency], [None] * len(tables.latency),
+                  [f"m{i}" for i in range(len(tables.latency))])
+
+
+@pytest.mark.parametrize(("name", "mine"), ANY)
 def test_same_bytes_as_the_built_in(name, mine):
+    """An own scheduler sees what dysta sees: pattern-aware averages scaled by the monitored gamma."""
     for seed in range(60):
         requests, tables = random_case(20_000 + seed)
         a, b = run(requests, tables, name), run(requests, tables, mine())
+        np.testing.assert_array_equal(a.requests, b.requests, err_msg=f"seed {seed}")
+
+
+@pytest.mark.parametrize(("name", "mine"), PLAIN)
+def test_same_bytes_as_the_built_in_that_ignores_patterns(name, mine):
+    for seed in range(60):
+        requests, tables = random_case(20_500 + seed)
+        requests = [(t, key, 0, p, d) for t, key, _, p, d in requests]
+        plain = without_patterns(tables)
+        a, b = run(requests, plain, name), run(requests, plain, mine())
         np.testing.assert_array_equal(a.requests, b.requests, err_msg=f"seed {seed}")
 
 
@@ -227,8 +247,10 @@ def test_pick_must_return_an_integer(answer):
             return answer
 
     requests, tables = two()
-    with pytest.raises((TypeError, ValueError), match="pick"):
+    with pytest.raises(TypeError, match="integer") as error:
         run(requests, tables, Wrong())
+    assert "t = 0 s" in everything(error.value)
+    assert "request 0" in everything(error.value)
 
 
 def test_numpy_integers_and_bools_are_fine():
@@ -267,8 +289,10 @@ def test_scores_of_the_wrong_shape_or_type_are_errors(answer):
             return answer(v) if len(v.arrival) == 2 else v.arrival
 
     requests, tables = two()
-    with pytest.raises((TypeError, ValueError), match="score"):
+    with pytest.raises((TypeError, ValueError)) as error:
         run(requests, tables, Wrong())
+    assert "t = 1 s" in everything(error.value)
+    assert "request" in everything(error.value)
 
 
 def test_scores_of_other_real_types_are_converted():
@@ -317,7 +341,7 @@ def test_a_broken_promise_is_found_by_check():
 
 
 def test_check_accepts_honest_schedulers():
-    for mine in (MyFcfs, MyEdf, MySjf, MyLlf, MyDystaNaive):
+    for mine in (MyFcfs, MyEdf, MySjf, MyLlf, MyDysta):
         for seed in range(20):
             requests, tables = random_case(23_000 + seed)
             honest = mine()
@@ -383,7 +407,7 @@ def test_an_expired_view_raises():
     requests, tables = two()
     run(requests, tables, Keeper())
     for name in [*COLUMNS, "now"]:
-        with pytest.raises((RuntimeError, ReferenceError), match=r"(?i)expired|valid|over"):
+        with pytest.raises(RuntimeError, match="after the callback returned"):
             getattr(kept[0], name)
     gc.collect()
     assert kept[1].sum() is not None  # arrays that were kept may be stale, but their memory is still there
@@ -400,7 +424,7 @@ def test_a_view_expires_when_the_policy_raises():
     requests, tables = two()
     with pytest.raises(KeyError):
         run(requests, tables, Broken())
-    with pytest.raises((RuntimeError, ReferenceError)):
+    with pytest.raises(RuntimeError):
         _ = kept[0].arrival
 
 

@@ -125,7 +125,7 @@ def test_algorithm_2_by_hand_decides_in_the_engine(slack, third):
 
 
 def test_static_score_is_algorithm_1():
-    score = ds.schedulers.Dysta(beta=0.25).static_score(isolated=2.0, slo=10.0)
+    score = ds.schedulers.Dysta(beta=0.25).static_score(latency_s=2.0, slo_s=10.0)
     assert score == 2.0 + 0.25 * (10.0 - 2.0)
 
 
