@@ -11,6 +11,7 @@ request's last layer (its arrival before the first), Q = number of requests in t
 ran included.
 """
 
+import itertools
 import math
 from dataclasses import dataclass, field
 
@@ -190,7 +191,7 @@ def summarise(tasks, done, schedule, starts, rewinds):
     span = max(t.finish for t in done) - tasks[0].arrival   # a rewind may let an earlier finish come last
     n_preempt = [0] * len(tasks)
     executed = [0] * len(tasks)
-    for this, following in zip(schedule, schedule[1:], strict=False):
+    for this, following in itertools.pairwise(schedule):
         executed[this] += 1
         if following != this and executed[this] < len(tasks[this].real):
             n_preempt[this] += 1

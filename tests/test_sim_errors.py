@@ -35,7 +35,7 @@ def test_the_good_table_runs():
     ("priority", [1.0, np.inf, 1.0], ["priority", "1"]),
 ])
 def test_bad_values_name_the_column_and_the_row(column, values, words):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=column) as error:
         make(**{column: np.array(values)})
     for word in words:
         assert word in str(error.value).lower()
@@ -69,23 +69,17 @@ def test_text_is_no_number():
         make(sample=np.array([0.5, 0.0, 0.0]))
 
 
-def test_strided_and_foreign_dtypes_are_converted_or_refused_never_misread():
-    reference = ds.simulate(make(), "fcfs").requests["finish_s"].tolist()
+def test_strided_and_foreign_dtypes_are_converted():
     wide = np.zeros(6)
     wide[::2] = GOOD["arrival"]
     for arrival in (wide[::2], np.array(GOOD["arrival"], dtype=">f8"), np.array(GOOD["arrival"], dtype=np.float32),
                     GOOD["arrival"]):
-        try:
-            wl = make(arrival=arrival)
-        except (TypeError, ValueError) as error:
-            assert "arrival" in str(error)
-        else:
-            assert ds.simulate(wl, "fcfs").requests["finish_s"].tolist() == reference
+        assert ds.simulate(make(arrival=arrival), "fcfs").requests["finish_s"].tolist() == [1.0, 1.5, 2.5]
 
 
 def test_empty_workload():
     empty = {name: np.array([], dtype=np.int32 if name in ("model", "sample") else np.float64) for name in GOOD}
-    with pytest.raises(ValueError, match="empty|request"):
+    with pytest.raises(ValueError, match=r"empty|request"):
         ds.simulate(ds.Workload(traces(), **empty), "fcfs")
 
 
@@ -105,9 +99,8 @@ def test_unknown_scheduler_suggests_a_name(name, hint):
 
 
 def test_unknown_scheduler_without_a_neighbour_lists_the_names():
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match="fcfs") as error:
         ds.simulate(make(), "qqqqqqqq")
-    assert "fcfs" in str(error.value)
     assert "dysta" in str(error.value)
 
 
@@ -141,14 +134,21 @@ def test_unknown_scheduler_parameter():
 
 @pytest.mark.parametrize("thing", [None, 3, object(), [], {"pick": 1}])
 def test_what_is_no_scheduler(thing):
-    with pytest.raises((TypeError, ValueError), match="scheduler|score|pick"):
+    with pytest.raises((TypeError, ValueError), match=r"scheduler|score|pick"):
         ds.simulate(make(), thing)
 
 
 @pytest.mark.parametrize("thing", [None, 3, "table.csv", {"arrival": [1.0]}])
 def test_what_is_no_workload(thing):
-    with pytest.raises((TypeError, ValueError), match=r"(?i)workload"):
+    with pytest.raises((TypeError, ValueError), match="wl"):
         ds.simulate(thing, "fcfs")
+
+
+@pytest.mark.xfail(strict=True, reason="the message speaks of streams, with record='none' it is an AttributeError")
+@pytest.mark.parametrize("record", ["requests", "none"])
+def test_what_is_no_workload_is_said_so(record):
+    with pytest.raises(TypeError, match="NoneType"):
+        ds.simulate(None, "fcfs", record=record)
 
 
 def test_no_timeline_unless_asked_for():
@@ -181,17 +181,16 @@ def test_results_are_not_aliases_of_the_input():
     np.testing.assert_array_equal(wl.arrival, before)
 
 
-@pytest.mark.parametrize("priority", [0.0, -1.0])
-def test_odd_priorities_do_not_break_any_scheduler(priority):
-    try:
-        wl = make(priority=np.full(3, priority))
-    except ValueError as error:
-        assert "priority" in str(error)
-        return
-    for name in ds.schedulers.names():
-        try:
-            res = ds.simulate(wl, name)
-        except ValueError as error:
-            assert "priority" in str(error)
-        else:
-            assert np.isfinite(res.requests["finish_s"]).all()
+def test_priorities_are_positive_when_simulated():
+    with pytest.raises(ValueError, match="priority: row 0"):
+        make(priority=np.full(3, -1.0))
+    with pytest.raises(ValueError, match="priority: row 1"):
+        ds.simulate(make(priority=np.array([1.0, 0.0, 1.0])), "hpf")
+
+
+@pytest.mark.parametrize("semantics", ["paper", "artifact"])
+def test_priorities_below_one_are_served(semantics):
+    """The artifact's least token threshold is 1: below it PREMA has no candidate and takes the queue's head."""
+    for name in ds.schedulers.names() if semantics == "paper" else ds.schedulers.ARTIFACT_POLICIES:
+        res = ds.simulate(make(priority=np.full(3, 0.25)), name, semantics=semantics)
+        assert np.isfinite(res.requests["finish_s"]).all(), name

@@ -1,4 +1,4 @@
-"""semantics="paper": schedulers against the Python twin, Algorithm 2 by hand, invariants, optimality, metamorphic laws."""
+"""semantics="paper": schedulers against the twin, Algorithm 2 by hand, invariants, optimality, metamorphic laws."""
 
 import itertools
 import threading
@@ -276,7 +276,7 @@ def feasible(requests, tables):
         ready = [i for i, n in enumerate(left) if n and jobs[i][0] <= t]
         if not ready:
             return search(t + 1, left)
-        return any(search(t + 1, left[:i] + (left[i] - 1,) + left[i + 1:]) for i in ready)
+        return any(search(t + 1, (*left[:i], left[i] - 1, *left[i + 1:])) for i in ready)
 
     return search(0, tuple(n for _, n, _ in jobs))
 

@@ -212,7 +212,8 @@ class Case:
             previous = pool
             state = rnd.choice([-1, -1, 0, 1, twin.PER_JOB]) if pool != twin.DELAY else -1
             hold = self.table(state=state >= 0) if pool != twin.DELAY else (-1, 0)
-            delay = self.table(delay=True, zero=0.3 if self.corners else 0.0) if pool == twin.DELAY or rnd.random() < 0.25 else (-1, 0)
+            travels = pool == twin.DELAY or rnd.random() < 0.25
+            delay = self.table(delay=True, zero=0.3 if self.corners else 0.0) if travels else (-1, 0)
             stages.append({"pool": pool, "hold": hold, "delay": delay, "state": state,
                            "conf": rnd.choice([-1, -1, 0, 1]) if pool != twin.DELAY else -1,
                            "load": rnd.choice([1, 1, 1, 2]) if self.corners else load})
@@ -392,7 +393,7 @@ def test_random_systems_equal_the_twin(block):
             raise AssertionError(f"seed {seed}: {error}") from error
 
 
-@pytest.mark.xfail(strict=True, reason="zero delays, flush beside timers, resource of a batch, load in place: hand cases")
+@pytest.mark.xfail(strict=True, reason="zero delays, flush beside timers, resource of a batch, load in place")
 def test_random_systems_with_corners_equal_the_twin():
     for seed in range(400):
         case = Case(seed, corners=True)
@@ -443,7 +444,7 @@ def test_flush_waits_for_arrivals_and_scenario_rows():
 
 @pytest.mark.xfail(strict=True, reason="batch() gets the lowest free resource, not the job's last")
 def test_a_batch_of_one_goes_back_to_its_resource():
-    """Two resources, two stages: a starts on 0, b on 1; a batch of one is a plain run, so b, asked first, stays on 1."""
+    """Two resources, two stages: a starts on 0, b on 1; a batch of one is a plain run: b, asked first, stays on 1."""
     class Ones:
         def batch(self, v):
             return [0 if v.stage[0] == 0 else v.n - 1]
