@@ -2,6 +2,7 @@
 
 Metrics (all over every request after `warmup`, late ones included):
 
+==================  ========================================================================================
 ``antt``            mean of turnaround / own isolated time
 ``violation_rate``  fraction finishing strictly after the deadline
 ``throughput_rps``  requests / (last finish - first arrival)
@@ -10,6 +11,7 @@ Metrics (all over every request after `warmup`, late ones included):
 ``latency_*_s``     turnaround; quantiles interpolate linearly between order statistics
 ``offered_load``    isolated seconds per second of the arrival span; >= 1 sets ``saturated``: a transient, whose
                     means depend on the number of requests
+==================  ========================================================================================
 """
 
 import math
