@@ -31,6 +31,7 @@ import numpy as np
 from dnnsched import accel
 from dnnsched._arrays import check_choice, check_int, check_number
 from dnnsched._latent import latent_field, logistic, normals, tukey_gh
+from dnnsched._sets_calibration import MIN_SAMPLES, as_records, attention_rows
 from dnnsched.traces import Trace, TraceSet
 
 __all__ = ["ATTENTION_MODELS", "attention_set", "vector_load"]
@@ -153,8 +154,11 @@ def attention_set(name="multi-attnn", draw=0, n_samples=300, clustering=0.25, re
             latency = latency * factor
         traces[f"{key}/dynamic"] = Trace(latency, 1.0 - density, key, "dynamic", "synthetic",
                                          {"target_mean_isolated_s": model.mean_s, "rescale_factor": float(factor)})
-    return TraceSet(traces, "synthetic", {
+    ts = TraceSet(traces, "synthetic", {
         "set": name, "draw": draw, "n_samples": n_samples, "clustering": clustering, "rescale": bool(rescale),
         "seq_len": int(seq_len), "model_mean": "own", "cost_model": "sanger, compat artifact",
         "calibrated_to": "Fan et al., Sparse-DySta, MICRO 2023: Fig. 2, Fig. 9, means of Figs. 14 and 15",
     })
+    if n_samples >= MIN_SAMPLES:
+        ts.meta["calibration"] = as_records(attention_rows(ts))
+    return ts

@@ -40,9 +40,11 @@ from dnnsched import accel, networks
 from dnnsched._arrays import check_choice, check_int, check_number
 from dnnsched._latent import latent_field, logistic, logit, normals, uniforms
 from dnnsched._sets import CNN_NETWORKS
+from dnnsched._sets_calibration import MIN_SAMPLES, as_records, cnn_rows
 from dnnsched.traces import Trace, TraceSet
 
-__all__ = ["FIG3", "PATTERNS", "ChannelModel", "cnn_set", "expected_macs"]
+__all__ = ["FIG3", "PATTERNS", "ChannelModel", "channel_latents", "cnn_set", "expected_macs", "layer_sparsity",
+           "network_of", "shown_layers"]
 
 PATTERNS = ("random", "block4", "filter", "nm")
 
@@ -62,7 +64,7 @@ FIG3 = {
 }
 _FIRST_MEDIAN = 0.5
 #: Standard deviation (logit) of layers that Fig. 3 does not show, set by Table 2.
-_SPREAD = {"mobilenet": 0.10, "resnet50": 0.035, "vgg16": 0.02, "ssd300": 0.10}
+_SPREAD = {"mobilenet": 0.10, "resnet50": 0.05, "vgg16": 0.01, "ssd300": 0.10}
 
 
 class ChannelModel(NamedTuple):
@@ -127,27 +129,35 @@ def _same_input(net):
     return source
 
 
+def network_of(model):
+    """Layer table of a model of the CNN sets."""
+    return networks.get(CNN_NETWORKS[model])
+
+
+def shown_layers(model, net):
+    """Indices of the layers that Fig. 3 shows: last six convolutions of ResNet-50, last six layers of VGG-16."""
+    if model == "resnet50":
+        return [i for i, layer in enumerate(net) if layer.kind == "conv"][-6:]
+    return list(range(len(net) - 6, len(net))) if model == "vgg16" else []
+
+
 def _medians(model, net):
     """Median sparsity per layer and, where Fig. 3 shows the layer, its five quantiles (else None)."""
-    n = len(net)
+    n, shown = len(net), shown_layers(model, net)
     medians, quantiles = np.full(n, _FIRST_MEDIAN), [None] * n
     if model == "resnet50":
-        shown = [i for i, layer in enumerate(net) if layer.kind == "conv"][-6:]
         by_role = {"conv1": .10, "conv2": .35, "conv3": .39, "downsample": .10}
         for i, layer in enumerate(net):
             end = by_role.get(layer.name.rpartition(".")[2], _FIRST_MEDIAN)
             medians[i] = _FIRST_MEDIAN + (end - _FIRST_MEDIAN) * i / shown[-1]
     elif model == "vgg16":
-        shown = list(range(n - 6, n))
         medians[:shown[0]] = np.interp(np.arange(shown[0]), [1, shown[0]], [_FIRST_MEDIAN, FIG3[model][0][2]])
-    else:
-        shown = []
     for i, row in zip(shown, FIG3.get(model, ()), strict=True):
         medians[i], quantiles[i] = row[2], row
     return medians, quantiles
 
 
-def _layer_sparsity(model, net, name, draw, n_samples):
+def layer_sparsity(model, net, name, draw, n_samples):
     """Sparsity of every sample and layer, before any channel is emptied; shape (n_samples, layers)."""
     z = normals(name, draw, (model, "latent"), (n_samples, len(net) + 1))
     low_light = uniforms(name, draw, (model, "source"), n_samples) < 0.5
@@ -165,6 +175,14 @@ def _layer_sparsity(model, net, name, draw, n_samples):
         else:
             out[:, i] = logistic(logit(medians[i]) + _SPREAD[model] * field[:, i])
     return out
+
+
+def channel_latents(model, net, name, draw):
+    """Per layer the normals (u, v, noise) of :func:`expected_macs`; layers that read one activation share u and v."""
+    latents = [normals(name, draw, (model, "channels", i), (3, layer.in_channels)) for i, layer in enumerate(net)]
+    for i, source in enumerate(_same_input(net)):
+        latents[i][:2] = latents[source][:2]
+    return latents
 
 
 def _offset_extent(size, kernel):
@@ -299,17 +317,18 @@ def cnn_set(name="multi-cnn", draw=0, n_samples=300, patterns=("random", "block4
     device = accel.EyerissV2(compat="artifact")
     traces = {}
     for model in reversed(CNN_NETWORKS):
-        net = networks.get(CNN_NETWORKS[model])
-        sparsity = _layer_sparsity(model, net, name, draw, n_samples)
-        latents = [normals(name, draw, (model, "channels", i), (3, layer.in_channels)) for i, layer in enumerate(net)]
-        for i, source in enumerate(_same_input(net)):
-            latents[i][:2] = latents[source][:2]
+        net = network_of(model)
+        sparsity = layer_sparsity(model, net, name, draw, n_samples)
+        latents = channel_latents(model, net, name, draw)
         mappings = [device.mapping(layer) for layer in net]
         for pattern in patterns:
             latency, measured = _pattern_trace(net, sparsity, latents, mappings, device, pattern, weight_sparsity, nm)
             traces[f"{model}/{pattern}"] = Trace(latency, measured, model, pattern, "synthetic", {"network": net.name})
-    return TraceSet(traces, "synthetic", {
+    ts = TraceSet(traces, "synthetic", {
         "set": name, "draw": draw, "n_samples": n_samples, "patterns": list(patterns),
         "weight_sparsity": weight_sparsity, "nm": list(nm), "cost_model": "eyeriss_v2, compat artifact",
         "calibrated_to": "Fan et al., Sparse-DySta, MICRO 2023: Fig. 3, Fig. 4, Table 2",
     })
+    if n_samples >= MIN_SAMPLES:
+        ts.meta["calibration"] = as_records(cnn_rows(ts))
+    return ts
