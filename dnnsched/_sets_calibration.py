@@ -11,7 +11,8 @@ import numpy as np
 
 from dnnsched import networks
 
-__all__ = ["MIN_SAMPLES", "ROW", "as_records", "attention_rows", "calibration_table", "cnn_rows", "feedback", "latency_moments", "pattern_macs"]
+__all__ = ["MIN_SAMPLES", "ROW", "as_records", "attention_rows", "calibration_table", "cnn_rows", "feedback",
+           "latency_moments", "pattern_macs"]
 
 #: Sets with fewer samples carry no statistics: they would say nothing.
 MIN_SAMPLES = 100

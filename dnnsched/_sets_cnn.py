@@ -310,6 +310,8 @@ def cnn_set(name="multi-cnn", draw=0, n_samples=300, patterns=("random", "block4
     if weight_sparsity == 1.0:
         raise ValueError("weight_sparsity: expected a value >= 0 and < 1, got 1.0")
     patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+    if not patterns or len(set(patterns)) != len(patterns):
+        raise ValueError(f"patterns: expected at least one of {', '.join(PATTERNS)}, none twice, got {patterns!r}")
     for pattern in patterns:
         check_choice(pattern, "patterns", PATTERNS)
     if len(nm) != 2 or not 1 <= nm[0] <= nm[1]:
