@@ -4,8 +4,12 @@ The paper does not print its latency files. Its curves pin their means down: art
 streams (seeds 1-5), so every point of Figs. 14 and 15 is a function of the mean time per file, layers taken as equal.
 
     python benchmarks/fit_isolated_times.py                        residuals of the committed constants, both sets
-    python benchmarks/fit_isolated_times.py attnn --starts 12      fit again from random starts (minutes)
-    python benchmarks/fit_isolated_times.py cnn --starts 8         (hours)
+    python benchmarks/fit_isolated_times.py attnn --starts 8       fit again from random starts (a minute)
+    python benchmarks/fit_isolated_times.py cnn --starts 6 --refine  and from the committed constants (minutes)
+
+Writes data/calibration/<set>.csv (residuals; also of the variants cv10 and cv18, mean over draws), <set>.toml (what was
+fitted) and, with a fit, <set>-fits.csv (all solutions, best first). The committed constants are rounded and older than
+these fits: they stay as they are, since nothing is chosen after looking at the comparison.
 
 What is fitted: attention, the FCFS points of Fig. 15 (ANTT, violations) and Fig. 14 (violations), 20 numbers for 3
 constants; CNN, ANTT and violations of FCFS, SJF, PREMA, Planaria, SDRM3 and Dysta at 2 and 3 requests/s and a
@@ -103,46 +107,80 @@ def committed_means(domain):
     return np.array([row[-1] for row in (ATTNN_FILES if domain == "attnn" else CNN_FILES)])
 
 
-def fit(domain, starts, seed, max_evaluations):
-    """Least squares from random starts; list of (loss, means), best first."""
+def fit(domain, starts, seed, max_evaluations, refine):
+    """Least squares from random starts, and from the committed constants; list of (loss, start, means), best first."""
     from scipy.optimize import least_squares
     cells = [cell for cell in published_cells(domain) if is_fitted(domain, cell)]
+
+    def loss(log_means):
+        return residuals(cells, simulate_cells(domain, equal_layers(domain, np.exp(log_means)), cells))
+
     words = np.random.PCG64(seed).random_raw((starts, len(committed_means(domain))))
     uniform = (words >> np.uint64(11)) * 2.0**-53
     low, high = ((0.01, 0.08) if domain == "attnn" else (0.02, 0.7))
+    begins = [(f"random {i}", np.log(low) + u * np.log(high / low)) for i, u in enumerate(uniform)]
+    if refine:
+        begins.insert(0, ("committed", np.log(committed_means(domain))))
     found = []
-    for number, u in enumerate(uniform):
-        begin = time.monotonic()
-
-        def loss(log_means):
-            return residuals(cells, simulate_cells(domain, equal_layers(domain, np.exp(log_means)), cells))
-
+    for name, begin in begins:
+        clock = time.monotonic()
         # Violations jump, so the step of the finite differences is wide.
-        result = least_squares(loss, np.log(low) + u * np.log(high / low), diff_step=5e-3, max_nfev=max_evaluations,
+        result = least_squares(loss, begin, diff_step=5e-3, max_nfev=max_evaluations,
                                bounds=(np.log(low / 4), np.log(high * 4)), x_scale=0.1)
-        means = np.exp(result.x)
-        found.append((float(np.mean(result.fun**2)), means))
-        print(f"start {number}: loss {found[-1][0]:.5f} ({result.nfev} evaluations, "
-              f"{time.monotonic() - begin:.0f} s): {' '.join(f'{1e3 * m:.2f}' for m in means)} ms", file=sys.stderr)
+        found.append((float(np.mean(result.fun**2)), name, np.exp(result.x)))
+        print(f"{name}: loss {found[-1][0]:.5f} ({result.nfev} evaluations, {time.monotonic() - clock:.0f} s): "
+              f"{' '.join(f'{1e3 * m:.2f}' for m in found[-1][2])} ms", file=sys.stderr)
     return sorted(found, key=lambda pair: pair[0])
 
 
-def write_residuals(domain, folder):
+def write_residuals(domain, folder, draws):
     """Residual table of the committed constants as CSV; its path and the loss over fitted and predicted cells."""
     cells = published_cells(domain)
-    ours = simulate_cells(domain, ds.traces.load(f"multi-{domain}-calibrated"), cells)
+    name = f"multi-{domain}-calibrated"
+    ours = simulate_cells(domain, ds.traces.load(name), cells)
+    varied = [np.mean([simulate_cells(domain, ds.traces.load(name, variant=variant, draw=draw), cells)
+                       for draw in range(draws)], axis=0) if draws else np.full(len(cells), np.nan)
+              for variant in ("cv10", "cv18")]
     left = residuals(cells, ours)
     path = Path(folder) / f"multi-{domain}-calibrated.csv"
     with open(path, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["item", "scheduler", "rate_rps", "slo_multiplier", "metric", "role", "published", "ours",
-                         "residual"])
-        for cell, value, residual in zip(cells, ours, left, strict=True):
+        writer.writerow(["item", "scheduler", "rate_rps", "slo_multiplier", "metric", "role", "published",
+                         "deterministic", "residual", f"cv10_mean_of_{draws}", f"cv18_mean_of_{draws}"])
+        for cell, value, residual, cv10, cv18 in zip(cells, ours, left, *varied, strict=True):
             writer.writerow([cell["item"], cell["scheduler"], cell["rate"], cell["slo"], cell["metric"],
                              "fitted" if is_fitted(domain, cell) else "predicted", f"{cell['published']:g}",
-                             f"{value:.4f}", f"{residual:.4f}"])
+                             f"{value:.4f}", f"{residual:.4f}", f"{cv10:.4f}", f"{cv18:.4f}"])
     fitted = np.array([is_fitted(domain, cell) for cell in cells])
     return path, float(np.mean(left[fitted]**2)), float(np.mean(left[~fitted]**2))
+
+
+def write_sidecar(domain, folder, fitted, predicted):
+    """What the set is, what was fitted and how well, as TOML beside the residual table."""
+    ts = ds.traces.load(f"multi-{domain}-calibrated")
+    lines = [f'set = "multi-{domain}-calibrated"', f'origin = "{ts.origin}"', f'source = "{ts.meta["source"]}"',
+             f'fitted = "{ts.meta["fitted"]}"', f'predicted = "{ts.meta["predicted"]}"',
+             f'names = "{ts.meta["names"]}"', f"seeds = {list(SEEDS)}",
+             f"mean_squared_residual_fitted = {fitted:.6f}", f"mean_squared_residual_predicted = {predicted:.6f}"]
+    for index, (key, trace) in enumerate(ts.items()):
+        lines += ["", "[[file]]", f"index = {index}", f'key = "{key}"', f"layers = {trace.n_layers}",
+                  f"mean_isolated_s = {trace.meta['mean_isolated_s']!r}"]
+    path = Path(folder) / f"multi-{domain}-calibrated.toml"
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def write_fits(domain, folder, found):
+    """All solutions of a fit as CSV, best first; its path."""
+    path = Path(folder) / f"multi-{domain}-calibrated-fits.csv"
+    committed = [cell for cell in published_cells(domain) if is_fitted(domain, cell)]
+    ours = simulate_cells(domain, ds.traces.load(f"multi-{domain}-calibrated"), committed)
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["start", "loss", *(f"file{i}_s" for i in range(len(committed_means(domain))))])
+        writer.writerow(["(constants in use)", f"{np.mean(residuals(committed, ours)**2):.6f}",
+                         *(f"{m:g}" for m in committed_means(domain))])
+        writer.writerows([name, f"{loss:.6f}", *(f"{m:.6f}" for m in means)] for loss, name, means in found)
+    return path
 
 
 def main(argv=None):
@@ -152,15 +190,19 @@ def main(argv=None):
     parser.add_argument("--starts", type=int, default=0, help="random starts of a new fit (default 0: residuals only)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--max-evaluations", type=int, default=40, help="Jacobians per start")
+    parser.add_argument("--refine", action="store_true", help="also fit from the committed constants")
+    parser.add_argument("--draws", type=int, default=10, help="draws of cv10 and cv18 in the table (default 10)")
     parser.add_argument("--out", type=Path, default=None, help="folder of the tables (default data/calibration)")
     options = parser.parse_args(argv)
     folder = options.out or paths.data_dir() / "calibration"
     folder.mkdir(parents=True, exist_ok=True)
     for domain in (options.set,) if options.set else ("attnn", "cnn"):
-        path, fitted, predicted = write_residuals(domain, folder)
+        path, fitted, predicted = write_residuals(domain, folder, options.draws)
+        write_sidecar(domain, folder, fitted, predicted)
         print(f"{domain}: mean squared residual {fitted:.5f} over fitted cells, {predicted:.5f} over predicted; {path}")
-        for loss, means in fit(domain, options.starts, options.seed, options.max_evaluations) if options.starts else ():
-            print(f"  loss {loss:.5f}: {', '.join(f'{m:.5f}' for m in means)} s")
+        if options.starts or options.refine:
+            found = fit(domain, options.starts, options.seed, options.max_evaluations, options.refine)
+            print(f"{domain}: best loss {found[0][0]:.5f} ({found[0][1]}); {write_fits(domain, folder, found)}")
 
 
 if __name__ == "__main__":
