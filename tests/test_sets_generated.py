@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-pytest.importorskip("dnnsched.accel")
-from dnnsched import networks, traces
+from dnnsched import accel, networks, traces
 from dnnsched._characterize_masks import (
     attention_masks,
     pattern_study,
@@ -356,3 +355,18 @@ def test_generator_constants_are_complete():
     assert {name: len(model.spread) for name, model in ATTENTION_MODELS.items()} == {"bert": 12, "gpt2": 12, "bart": 36}
     for model in ATTENTION_MODELS.values():
         assert {len(part) for part in model[1:]} == {len(model.spread)}
+
+
+@pytest.mark.parametrize("model", ["mobilenet", "resnet50", "vgg16", "ssd300"])
+def test_without_channel_spread_the_cost_model_is_met(model):
+    device = accel.EyerissV2(compat="artifact")
+    for layer in network_of(model):
+        counts = expected_macs(layer, np.zeros((3, layer.in_channels)), "random", 0.25,
+                               row_block=device.mapping(layer)["F0"])
+        # With u = 0 all channels have one density; the table is linear in between, so compare at its points.
+        at = counts.density[[20, 30, 40]]
+        plan = device.mapping(layer)
+        cycles = (4 * counts.at("macs", at) + plan["A"] + plan["weight_factor"] * counts.at("rows", at)) / 192
+        cost = device.cost(layer, at, weight_density=0.75)
+        # Weight counts per channel are whole numbers.
+        np.testing.assert_allclose(cycles, cost["cycles"], rtol=0.02 if layer.out_channels < 64 else 0.005, atol=1.0)
