@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from dnnsched._arrays import as_float64, as_int32, check_choice, check_elements, check_number, replace_file
+from dnnsched._csvio import column, read_columns, write_columns
 from dnnsched.errors import FormatError
 from dnnsched.traces import TraceSet, header_text, read_header, read_npz, set_from_arrays, set_to_arrays
 
 SLO_BASES = ("request", "model")
 _FORMAT = "dnnsched-workload"
 _VERSION = 1
+_CSV_COLUMNS = ("request_id", "key", "sample", "arrival_s", "deadline_s", "priority")
 
 
 class Workload:
@@ -60,8 +62,8 @@ class Workload:
         late = np.diff(arrival) < 0
         if late.any():
             row = int(np.argmax(late)) + 1
-            raise ValueError(f"arrival: row {row}: expected a time >= that of the row before ({arrival[row - 1]!r}), "
-                             f"got {arrival[row]!r}; sort the requests by arrival")
+            raise ValueError(f"arrival: row {row}: expected a time >= {float(arrival[row - 1])!r}, that of the row "
+                             f"before, got {float(arrival[row])!r}; sort the requests by arrival")
         model = _key_index(traces, model)
         deadline = as_float64(deadline, "deadline", 1)
         check_elements(deadline, "deadline", np.isnan(deadline) | (deadline == -np.inf), "a time in seconds, or inf")
@@ -134,10 +136,18 @@ class Workload:
         return Workload._trusted(self.traces, self.arrival, self.model, self.sample, deadline, self.priority, meta)
 
     def save(self, path):
-        """Write the workload with its trace set to one ``.npz`` file (kept exactly, replaced atomically)."""
+        """Write the workload to one file, which is replaced atomically.
+
+        ``.npz`` holds everything, the trace set included. ``.csv`` holds the rows only, with the columns
+        ``request_id,key,sample,arrival_s,deadline_s,priority``; :meth:`load` then needs the traces.
+        """
         path = Path(path)
+        if path.suffix.lower() == ".csv":
+            write_columns(path, _CSV_COLUMNS, (np.arange(self.n), (self.model, self.traces.keys_list), self.sample,
+                                               self.arrival, self.deadline, self.priority))
+            return
         if path.suffix.lower() != ".npz":
-            raise ValueError(f"path: expected a name ending in .npz, got {str(path)!r}")
+            raise ValueError(f"path: expected a name ending in .npz or .csv, got {str(path)!r}")
         header, arrays = set_to_arrays(self.traces, "traces.")
         text = header_text({"format": _FORMAT, "version": _VERSION, "meta": self.meta, "traces": header})
         arrays["header"] = np.frombuffer(text.encode(), dtype=np.uint8)
@@ -147,9 +157,25 @@ class Workload:
             np.savez_compressed(stream, **arrays)
 
     @classmethod
-    def load(cls, path):
-        """Read a workload that :meth:`save` wrote; FormatError naming the file if it is not one."""
+    def load(cls, path, traces=None):
+        """Read a workload that :meth:`save` wrote, or any CSV file with its columns.
+
+        Parameters
+        ----------
+        path : str or path
+        traces : TraceSet, optional
+            For ``.csv`` files, whose ``request_id`` and ``priority`` are optional.
+
+        Raises
+        ------
+        FormatError
+            Naming file, and line and column of a CSV file.
+        """
         path = Path(path)
+        if path.suffix.lower() == ".csv":
+            return cls._load_csv(path, traces)
+        if traces is not None:
+            raise ValueError(f"traces: expected None, because {path} holds its own")
         arrays = read_npz(path)
         header = read_header(arrays, path, _FORMAT, _VERSION)
         try:
@@ -162,6 +188,29 @@ class Workload:
             raise FormatError(f"{path}: {exc} is missing") from None
         except (TypeError, ValueError) as exc:
             raise FormatError(f"{path}: {exc}") from None
+
+    @classmethod
+    def _load_csv(cls, path, traces):
+        if not isinstance(traces, TraceSet):
+            raise TypeError(f"traces: expected a TraceSet for the keys of {path}, got {type(traces).__name__}")
+        inf = float("inf")
+        (arrival, key, sample, deadline, priority), lines = read_columns(path, (
+            column("arrival_s", low=0), column("key", "choice", choices=traces.keys_list), column("sample", "int", 0),
+            column("deadline_s", low=-1.7976931348623157e308, high=inf, infinity=True),
+            column("priority", low=0, optional=True)))
+        late = np.diff(arrival) < 0
+        beyond = sample >= traces.n_samples[key]
+        if late.any():
+            row = int(np.argmax(late)) + 1
+            raise FormatError(f"{path}: line {lines[row]}, column 'arrival_s': expected a time >= that of the row "
+                              f"before ({float(arrival[row - 1])!r}), got {float(arrival[row])!r}")
+        if beyond.any():
+            row = int(np.argmax(beyond))
+            name = traces.keys_list[key[row]]
+            raise FormatError(f"{path}: line {lines[row]}, column 'sample': expected an index below "
+                              f"{traces[name].n_samples} (trace {name!r}), got {sample[row]}")
+        return cls(traces, arrival, key, sample, deadline, priority,
+                   {"arrivals": {"process": "file", "file": path.name}})
 
     def __eq__(self, other):
         if not isinstance(other, Workload):

@@ -22,7 +22,11 @@ from typing import NamedTuple
 import numpy as np
 
 from dnnsched._arrays import as_float64, check_elements, replace_file
+from dnnsched._trace_csv import load_folder, read_dysta_csv, read_dysta_folder, save_folder, write_dysta_csv
 from dnnsched.errors import FormatError
+
+__all__ = ["SetInfo", "Trace", "TraceSet", "list", "load", "read_dysta_csv", "read_dysta_folder", "register",
+           "write_dysta_csv"]
 
 _FORMAT = "dnnsched-traceset"
 _VERSION = 1
@@ -257,7 +261,9 @@ class TraceSet(Mapping):
         if path.suffix.lower() == ".npz":
             self._save_npz(path)
         else:
-            raise ValueError(f"path: expected a name ending in .npz, got {str(path)!r}")
+            header, _ = set_to_arrays(self)
+            header_text(header)
+            save_folder(self, path, {"format": _FORMAT, "version": _VERSION, **header})
 
     def _save_npz(self, path):
         header, arrays = set_to_arrays(self)
@@ -268,7 +274,7 @@ class TraceSet(Mapping):
 
     @classmethod
     def load(cls, path):
-        """Read a set that :meth:`save` wrote.
+        """Read a set that :meth:`save` wrote, or a folder of public CSV files (see :func:`read_dysta_folder`).
 
         Raises
         ------
@@ -280,6 +286,13 @@ class TraceSet(Mapping):
         path = Path(path)
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder")
+        if path.is_dir():
+            found = load_folder(path)
+            if found is None:
+                return read_dysta_folder(path)
+            text, arrays_of = found
+            return _set_from(path, parse_header(text, path / "index.json", _FORMAT, _VERSION),
+                             lambda i, entry: arrays_of(entry))
         arrays = read_npz(path)
         return set_from_arrays(path, read_header(arrays, path, _FORMAT, _VERSION), arrays)
 
@@ -311,14 +324,20 @@ def set_to_arrays(ts, prefix=""):
 
 def set_from_arrays(path, header, arrays, prefix=""):
     """The trace set that `set_to_arrays` took apart; FormatError naming `path` if something is wrong."""
+    return _set_from(path, header, lambda i, entry: (
+        arrays[f"{prefix}latency_{i}"], arrays[f"{prefix}sparsity_{i}"] if entry["sparsity"] else None))
+
+
+def _set_from(path, header, arrays_of):
     try:
         pairs = []
         for i, entry in enumerate(header["traces"]):
-            latency = arrays[f"{prefix}latency_{i}"]
-            sparsity = arrays[f"{prefix}sparsity_{i}"] if entry["sparsity"] else None
+            latency, sparsity = arrays_of(i, entry)
             trace = Trace(latency, sparsity, entry["model"], entry["pattern"], entry["origin"], entry["meta"])
             pairs.append((entry["key"], trace))
         return TraceSet(pairs, header["origin"], header["meta"])
+    except (FormatError, FileNotFoundError):
+        raise
     except KeyError as exc:
         raise FormatError(f"{path}: {exc} is missing") from None
     except (TypeError, ValueError, AttributeError) as exc:

@@ -22,17 +22,22 @@ priorities    1 for every request                   1, 3, 9 with equal probabili
 import random
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from dnnsched._arrays import as_float64, check_choice, check_elements, check_int, check_number
+from dnnsched._csvio import column, read_columns
 from dnnsched._native import _draw
 from dnnsched._workload import SLO_BASES, Workload, deadlines, multipliers, plain
+from dnnsched.errors import FormatError
 from dnnsched.traces import TraceSet
 
 SEMANTICS = ("paper", "artifact")
 ARTIFACT_SAMPLES = 7
 ARTIFACT_PRIORITIES = (1.0, 3.0, 9.0)
+AZURE_CITATION = ("Azure LLM inference trace (Microsoft, CC-BY 4.0): P. Patel et al., Splitwise: Efficient Generative "
+                  "LLM Inference Using Phase Splitting, ISCA 2024")
 _CHUNK = 1 << 18
 _SPAWN_TAG = 0x646E73
 _PYTHON_RANDOM = "python-random:"
@@ -452,7 +457,75 @@ def from_arrivals(ts, arrival, *, rate=None, rho=None, time_scale=None, mix=None
     return _replay(plan, arrival, rate, rho, time_scale, {"process": "given"})
 
 
-def _replay(plan, arrival, rate, rho, time_scale, record):
+def read_azure_llm_table(path):
+    """Read a file of the Azure LLM inference traces (2023, and the weeks of 2024).
+
+    Columns ``TIMESTAMP`` (UTC, up to 9 fractional digits), ``ContextTokens``, ``GeneratedTokens`` in any order among
+    others. The data set is CC-BY 4.0: cite Patel et al., "Splitwise", ISCA 2024.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    structured array
+        ``time_s`` float64 (seconds after the first row), ``context_tokens`` and ``generated_tokens`` int64.
+
+    Raises
+    ------
+    FormatError
+        Naming file, line and column; also when times decrease.
+    """
+    (time, context, generated), lines = read_columns(path, (
+        column("TIMESTAMP", "time"), column("ContextTokens", "int", 0), column("GeneratedTokens", "int", 0)))
+    late = np.diff(time) < 0
+    if late.any():
+        row = int(np.argmax(late)) + 1
+        raise FormatError(f"{path}: line {lines[row]}, column 'TIMESTAMP': expected a time not before that of the row "
+                          "above")
+    out = np.empty(len(time), dtype=[("time_s", "f8"), ("context_tokens", "i8"), ("generated_tokens", "i8")])
+    out["time_s"], out["context_tokens"], out["generated_tokens"] = (time - time[0]) / 1e9, context, generated
+    return out
+
+
+def read_azure_llm(path, traces, *, rate=None, rho=None, time_scale=None, n=None, model=None, mix=None,
+                   slo_multiplier=10.0, slo_base=None, rng=None, priorities=None, n_samples=None, semantics="paper"):
+    """Requests at the arrival times of an Azure LLM inference trace; models, inputs and priorities are drawn.
+
+    Parameters
+    ----------
+    path : str or path
+        As for :func:`read_azure_llm_table`.
+    traces : TraceSet
+    rate, rho, time_scale : float, optional
+        At most one: stretch the times to this mean rate or offered load, or multiply them; default 1.
+    n : int, optional
+        First n rows only.
+    model : str, optional
+        Key of all requests, instead of `mix`.
+    mix, slo_multiplier, slo_base, rng, priorities, n_samples, semantics
+        As for :func:`poisson`.
+
+    Returns
+    -------
+    Workload
+        ``meta["data_citations"]`` holds the attribution that the licence asks for.
+    """
+    if model is not None:
+        if mix is not None:
+            raise ValueError("model, mix: expected at most one of them")
+        mix = {model: 1.0}
+    plan = _Plan(traces, mix=mix, slo_multiplier=slo_multiplier, slo_base=slo_base, rng=rng, priorities=priorities,
+                 n_samples=n_samples, semantics=semantics)
+    times = read_azure_llm_table(path)["time_s"]
+    if n is not None:
+        times = times[:check_int(n, "n", 1, len(times))]
+    record = {"process": "azure_llm", "file": Path(path).name}
+    return _replay(plan, times, rate, rho, time_scale, record, data_citations=[AZURE_CITATION])
+
+
+def _replay(plan, arrival, rate, rho, time_scale, record, **more):
     times = _arrival_times(arrival, "arrival")
     span = times[-1] - times[0] if len(times) else 0.0
     recorded = (len(times) - 1) / span if span > 0 else None
@@ -462,7 +535,7 @@ def _replay(plan, arrival, rate, rho, time_scale, record):
     merged = int(np.count_nonzero((np.diff(scaled) == 0) & (np.diff(times) > 0)))
     if merged:
         warnings.warn(f"arrival: {merged} pairs of distinct times became equal by rescaling", stacklevel=3)
-    return plan.collect(_given(scaled), len(scaled), plan.meta(record, rate))
+    return plan.collect(_given(scaled), len(scaled), {**plan.meta(record, rate), **more})
 
 
 def _arrival_times(arrival, name):
@@ -473,8 +546,8 @@ def _arrival_times(arrival, name):
     late = np.diff(times) < 0
     if late.any():
         row = int(np.argmax(late)) + 1
-        raise ValueError(f"{name}: row {row}: expected a time >= that of the row before ({times[row - 1]!r}), "
-                         f"got {times[row]!r}")
+        raise ValueError(f"{name}: row {row}: expected a time >= that of the row before ({float(times[row - 1])!r}), "
+                         f"got {float(times[row])!r}")
     return times
 
 

@@ -51,7 +51,7 @@ def test_models_may_be_keys():
 
 
 @pytest.mark.parametrize(("changes", "error", "message"), [
-    ({"arrival": [0, 1, 0.5, 2]}, ValueError, r"arrival: row 2: expected a time >= that of the row before .*got .*0.5"),
+    ({"arrival": [0, 1, 0.5, 2]}, ValueError, r"arrival: row 2: expected a time >= 1\.0, .*, got 0\.5"),
     ({"arrival": [0, 1, np.nan, 2]}, ValueError, "arrival: row 2: expected a finite time >= 0 .*got nan"),
     ({"arrival": [-1, 1, 1, 2]}, ValueError, "arrival: row 0: .*got -1.0"),
     ({"arrival": [0, 1, 1, np.inf]}, ValueError, "arrival: row 3: .*got inf"),

@@ -353,7 +353,10 @@ python_requests(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         state == NULL ? NULL : dnspy_want(args[2], "n_samples", NPY_INT32, 1, DNSPY_IN);
     PyArrayObject *priorities =
         samples == NULL ? NULL : dnspy_want(args[3], "priorities", NPY_DOUBLE, 1, DNSPY_IN);
-    const double rate = priorities == NULL ? 0.0 : PyFloat_AsDouble(args[1]);
+    if (priorities == NULL) {
+        return NULL;
+    }
+    const double rate = PyFloat_AsDouble(args[1]);
     if (PyErr_Occurred()) {
         return NULL;
     }
@@ -391,15 +394,14 @@ python_requests(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     return result;
 }
 
-#define FAST(f) (PyCFunction)(void (*)(void)) f, METH_FASTCALL
-
 static PyMethodDef methods[] = {
-    {"variates", FAST(variates), variates_doc},
-    {"below", FAST(below), below_doc},
-    {"arrivals", FAST(arrivals), arrivals_doc},
-    {"mmpp", FAST(mmpp), mmpp_doc},
-    {"requests", FAST(requests), requests_doc},
-    {"python_requests", FAST(python_requests), python_requests_doc},
+    {"variates", (PyCFunction)(void (*)(void))variates, METH_FASTCALL, variates_doc},
+    {"below", (PyCFunction)(void (*)(void))below, METH_FASTCALL, below_doc},
+    {"arrivals", (PyCFunction)(void (*)(void))arrivals, METH_FASTCALL, arrivals_doc},
+    {"mmpp", (PyCFunction)(void (*)(void))mmpp, METH_FASTCALL, mmpp_doc},
+    {"requests", (PyCFunction)(void (*)(void))requests, METH_FASTCALL, requests_doc},
+    {"python_requests", (PyCFunction)(void (*)(void))python_requests, METH_FASTCALL,
+     python_requests_doc},
     {NULL, NULL, 0, NULL},
 };
 
