@@ -21,7 +21,7 @@ others flat), BART's correlation (as BERT's) and the clustering of the masks (0.
 
 Sanger's latency has a large part that no sparsity removes (the input projections) and at most doubles with density:
 a mean of 19.3 or 60 ms leaves no room for the long right tail of Fig. 2, and the elasticity of latency to density
-stays below one half. :func:`dnnsched._sets_calibration.feedback` prints it.
+stays below one half. :func:`dnnsched.traces.feedback` measures it.
 """
 
 from typing import NamedTuple

@@ -173,25 +173,7 @@ def _fig4_rows(name, draw):
 
 
 def feedback(ts, warn=True):
-    """Does a layer's sparsity tell its latency? Per trace, over all samples and layers that vary.
-
-    A scheduler that multiplies its estimate by gamma, the density of a layer over its average, gains only if
-    latency follows density: with elasticity e, the error after correction is about ``|1 - e|`` of gamma - 1, without
-    it ``|e|``, so the correction helps from e = .5 on.
-
-    Parameters
-    ----------
-    ts : TraceSet
-        With sparsity.
-    warn : bool
-        Warn (UserWarning) for every trace whose correlation is below .7.
-
-    Returns
-    -------
-    structured ndarray
-        ``key``, ``correlation`` of (gamma - 1) and (latency ratio - 1), ``elasticity`` (slope of the second on the
-        first through the origin); NaN where nothing varies or sparsity was not recorded.
-    """
+    """See :func:`dnnsched.traces.feedback`."""
     out = np.zeros(len(ts), dtype=[("key", "U24"), ("correlation", "f8"), ("elasticity", "f8")])
     for row, (key, trace) in zip(out, ts.items(), strict=True):
         row["key"], row["correlation"], row["elasticity"] = key, np.nan, np.nan
@@ -208,24 +190,12 @@ def feedback(ts, warn=True):
         row["elasticity"] = np.dot(gamma, ratio) / np.dot(gamma, gamma)
         if warn and not row["correlation"] >= 0.7:
             warnings.warn(f"{key}: correlation of sparsity and latency is {row['correlation']:.2f} (< .7): monitored "
-                          "sparsity says little about the remaining time", UserWarning, stacklevel=2)
+                          "sparsity says little about the remaining time", UserWarning, stacklevel=3)
     return out
 
 
 def calibration_table(name, draw=0, n_samples=300, **options):
-    """Published targets and what a draw of set B achieves.
-
-    Parameters
-    ----------
-    name : {"multi-attnn", "multi-cnn"}
-    draw, n_samples, **options
-        As of :func:`dnnsched.traces.load`.
-
-    Returns
-    -------
-    structured ndarray
-        Fields of :data:`ROW`; the last rows give :func:`feedback` per trace, correlation at least .7.
-    """
+    """See :func:`dnnsched.traces.calibration_table`."""
     from dnnsched import traces
     if name not in ("multi-attnn", "multi-cnn"):
         raise ValueError(f"name: expected 'multi-attnn' or 'multi-cnn', got {name!r}")

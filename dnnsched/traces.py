@@ -493,3 +493,48 @@ def list():
     infos = {name: info for name, (_, info) in _REGISTRY.items()}
     infos.update((name, info) for name, (_, info) in _recorded_sets().items())
     return MappingProxyType(dict(sorted(infos.items())))
+
+
+def calibration_table(name, draw=0, **options):
+    """Published statistics that a generated set is made for, and what a draw of it achieves.
+
+    Parameters
+    ----------
+    name : {"multi-attnn", "multi-cnn"}
+    draw : int
+        Realisation of the set.
+    **options
+        As for :func:`load`.
+
+    Returns
+    -------
+    structured ndarray
+        One row per statistic: ``key`` (trace or model), ``source`` (figure or table of the paper), ``statistic``,
+        ``layer`` (-1 = whole network), ``target`` (NaN = none printed), ``low`` and ``high`` (what counts as met),
+        ``achieved``, ``passed``. The last rows are :func:`feedback`.
+    """
+    from dnnsched import _sets_calibration
+    return _sets_calibration.calibration_table(name, draw, **options)
+
+
+def feedback(ts, warn=True):
+    """Does a layer's sparsity tell its latency? Per trace, over all samples and layers that vary.
+
+    A scheduler that multiplies its estimate by gamma, the density of a layer over its average, gains only if
+    latency follows density: with elasticity e the error that is left is about ``|1 - e|`` times gamma - 1, without
+    correction ``|e|`` times, so correcting helps from e = .5 on.
+
+    Parameters
+    ----------
+    ts : TraceSet
+    warn : bool
+        Warn (UserWarning) for every trace whose correlation is below .7.
+
+    Returns
+    -------
+    structured ndarray
+        ``key``, ``correlation`` of gamma - 1 and latency ratio - 1, ``elasticity`` (slope of the second on the first
+        through the origin); NaN where nothing varies or sparsity was not recorded.
+    """
+    from dnnsched import _sets_calibration
+    return _sets_calibration.feedback(ts, warn)

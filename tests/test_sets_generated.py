@@ -14,7 +14,7 @@ from dnnsched._characterize_masks import (
     sanger_summary,
 )
 from dnnsched._sets_attention import ATTENTION_MODELS, vector_load
-from dnnsched._sets_calibration import calibration_table, feedback, latency_moments
+from dnnsched._sets_calibration import latency_moments
 from dnnsched._sets_cnn import (
     FIG3,
     channel_latents,
@@ -25,6 +25,7 @@ from dnnsched._sets_cnn import (
     shown_layers,
 )
 from dnnsched.layers import Layer
+from dnnsched.traces import calibration_table, feedback
 
 GENERATED = ("multi-attnn", "multi-cnn")
 
