@@ -46,6 +46,20 @@ def test_equals_the_oracle_on_random_tables(policy):
 
 
 @pytest.mark.parametrize("policy", oracle.POLICIES)
+def test_layer_by_layer_schedule_equals_the_oracle(policy):
+    """The whole schedule, not only its first starts and finishes: who ran each layer, when."""
+    for seed in range(80):
+        requests, tables = random_case(4000 + seed)
+        res = ds.simulate(workload(requests, tables), policy, semantics="artifact", timeline=True)
+        expected = oracle.simulate(requests, tables, policy)
+        slices = res.timeline.slices
+        assert slices["id"].tolist() == expected.schedule, seed
+        assert slices["t0_s"].tolist() == expected.starts, seed
+        assert res.order.tolist() == expected.completion, seed
+        assert_same(res, expected, f"seed {seed}")
+
+
+@pytest.mark.parametrize("policy", oracle.POLICIES)
 def test_equals_the_oracle_under_overload(policy):
     """Long queues: wide scans, screening and its exact re-evaluation, many late requests."""
     for seed in range(3):

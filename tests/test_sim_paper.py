@@ -47,6 +47,22 @@ def test_equals_the_twin_on_random_tables(name):
     assert preempted > 0 or name == "fcfs"
 
 
+@pytest.mark.parametrize("name", paper.SCHEDULERS)
+def test_layer_by_layer_schedule_equals_the_twin(name):
+    """Every layer once, in the twin's order, one at a time on the accelerator."""
+    for seed in range(40):
+        requests, tables = random_case(5500 + seed)
+        res = ds.simulate(workload(requests, tables), name, timeline=True)
+        slices, expected = res.timeline.slices, paper.simulate(requests, tables, name)
+        assert slices["id"].tolist() == expected.schedule, seed
+        assert slices["t0_s"].tolist() == [t0 for t0, *_ in expected.runs], seed
+        assert len(slices) == sum(len(tables.latency[k][0]) for _, k, *_ in requests)
+        assert (slices["t0_s"][1:] >= slices["t1_s"][:-1]).all()
+        assert res.order.tolist() == expected.completion, seed
+        np.testing.assert_array_equal(res.requests["n_preempt"],
+                                      [expected.jobs[i].n_preempt for i in range(len(requests))])
+
+
 @pytest.mark.parametrize("slack", ["signed", "clamped", "deadline"])
 @pytest.mark.parametrize("eta", [0.0, 0.01, 0.5, 1.0])
 def test_dysta_variants_equal_the_twin(slack, eta):

@@ -4,10 +4,13 @@ Standard errors come from batch means (50 batches after a warm-up of 10^5 reques
 means checked). Seeds are fixed, so the tests are deterministic.
 """
 
+import math
+
 import numpy as np
 import pytest
 
 import dnnsched as ds
+from dnnsched import sim
 
 N, WARM, BATCHES = 1_000_000, 100_000, 50
 
@@ -72,6 +75,27 @@ def test_m_g_1_pollaczek_khinchine(name):
     rho = 0.7
     wait, _, _ = run(stream(4, rho, index), np.array([0.5, 5.5]), name, index=index)
     check(wait, rho * 3.25 / (2 * (1 - rho)))
+
+
+@pytest.mark.parametrize("servers", [2, 5])
+def test_m_m_c(servers):
+    """Several resources behind one queue: Erlang's C formula."""
+    rho = 0.85
+    services = exponential(20 + servers)
+    arrival = stream(20 + servers, rho * servers, services)
+    system = sim.System()
+    system.pool("fcfs", n=servers)
+    hold = system.table(services.reshape(-1, 1), ("row",))
+    system.program([{"pool": 0, "hold": hold}])
+    simulation = sim.Simulation(system, N)
+    simulation.feed(arrival)
+    assert simulation.run() == "done"
+    offered = rho * servers
+    top = offered**servers / math.factorial(servers) / (1 - rho)
+    waits = top / (sum(offered**k / math.factorial(k) for k in range(servers)) + top)
+    wait = simulation.columns["first_start_s"] - arrival
+    check(wait, waits / (servers * (1 - rho)))
+    check((wait > 0).astype(float), waits)
 
 
 def test_cobham_two_classes_without_preemption():

@@ -10,6 +10,8 @@ import random
 import numpy as np
 import oracle_engine as twin
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dnnsched import schedulers, sim
 
@@ -391,6 +393,17 @@ def test_random_systems_equal_the_twin(block):
             compare(engine, run)
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}") from error
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**63))
+def test_any_system_equals_the_twin(seed):
+    case = Case(seed)
+    engine, stalled = outcome_of_twin(case)
+    if stalled:
+        assert EngineRun(case).state == "stalled"
+    else:
+        compare(engine, EngineRun(case))
 
 
 @pytest.mark.xfail(strict=True, reason="zero delays, flush beside timers, resource of a batch, load in place")
