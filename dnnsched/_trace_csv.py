@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,10 @@ _MARK = {"sanger": "50%-skip", "eyeriss_v2": "sim_lat"}
 
 
 def sanger_seconds(density, load_balance, seq_len):
-    """Latency of one attention layer on Sanger by the formula of its public cost model, rounding included.
+    """Latency of one attention layer on Sanger by the formula of its public cost model.
+
+    :class:`dnnsched.accel.Sanger` computes the same function; here the operations come in the order of the public
+    code, so that a run on its files takes the same decisions to the last bit.
 
     Parameters
     ----------
@@ -103,6 +107,11 @@ def read_dysta_csv(path, accelerator=None, seq_len=512, *, model=None, pattern=N
     Trace
         Samples in ascending ``batch-indx``.
 
+    Warns
+    -----
+    UserWarning
+        A Sanger row whose density exceeds its load balance by more than 2 %.
+
     Raises
     ------
     FormatError
@@ -124,6 +133,11 @@ def read_dysta_csv(path, accelerator=None, seq_len=512, *, model=None, pattern=N
             row = int(np.argmax(bad))
             raise FormatError(f"{path}: line {lines[row]}, column '50%-skip': expected a load balance > 0 where "
                               f"'overall-sparsity' is {float(sparsity[row])!r}, got 0")
+        wide = sparsity > 1.02 * value
+        if wide.any():
+            row = int(np.argmax(wide))
+            warnings.warn(f"{path}: line {lines[row]}: density {sparsity[row]:g} exceeds load balance {value[row]:g}: "
+                          "the two do not belong to one mask", stacklevel=2)
     ids, width, code = _grid(path, lines, batch, layer, "batch", "layer")
     latency, zeros = np.empty(len(code)), np.empty(len(code))
     latency[code] = sanger_seconds(sparsity, value, seq_len) if sanger else value

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dnnsched import FormatError, Trace, TraceSet, Workload, traces, workloads
+from dnnsched import FormatError, Trace, TraceSet, Workload, accel, traces, workloads
 from dnnsched._csvio import column
 from dnnsched._native import _csv
 from dnnsched._trace_csv import sanger_seconds
@@ -217,11 +217,36 @@ def test_sanger_formula_matches_the_table_and_the_cost_model():
         assert np.abs(sanger_seconds(r, np.ones(5), s) * 1e3 - want).max() < 5.1e-5
     empty = sanger_seconds(np.array([0.0, 0.0]), np.array([0.0, 1.0]), 512)
     assert empty.tolist() == [6 * 512 * 768**2 / 2048e9] * 2
-    accel = pytest.importorskip("dnnsched.accel")
     rng = np.random.default_rng(0)
-    density, lb = rng.random(1000), rng.uniform(0.3, 1, 1000)
+    lb = rng.uniform(0.3, 1, 1000)
+    density = lb * rng.random(1000)
     np.testing.assert_allclose(accel.Sanger(compat="artifact").latency(density, lb, 512),
                                sanger_seconds(density, lb, 512), rtol=1e-12)
+
+
+def public_sanger(density, balance, s):
+    """The public function's arithmetic on scalars, operation by operation."""
+    sub_rows = density / balance / 0.25 * s
+    project_gops = 2048 / density * balance
+    linear = s * 768 * 768 * 2 * 3 / 1e9 / 2048
+    project = s * 768 * 768 * 2 / 1e9 / project_gops
+    row = ((768 + 64) + (sub_rows + 64)) * (s / 64)
+    return linear + sub_rows / 64 * (row * 1.0) / 1e9 + project
+
+
+def test_sanger_formula_is_the_public_one_bit_for_bit():
+    rng = np.random.default_rng(1)
+    balance = rng.uniform(0.3, 1, 2000)
+    density = balance * rng.uniform(0.01, 1, 2000)
+    for s in (128, 384, 512):
+        want = [public_sanger(d, b, s) for d, b in zip(density.tolist(), balance.tolist(), strict=True)]
+        assert sanger_seconds(density, balance, s).tolist() == want
+
+
+def test_density_above_load_balance_is_suspicious(tmp_path):
+    path = write(tmp_path / "bert.csv", SANGER.replace("0.75,0.9", "0.75,0.7"))
+    with pytest.warns(UserWarning, match="line 4: density 0.75 exceeds load balance 0.7"):
+        traces.read_dysta_csv(path)
 
 
 def test_columns_in_any_order_load_equally(tmp_path):
@@ -338,7 +363,8 @@ def test_eyeriss_round_trip_is_exact(tmp_path, seed):
 @pytest.mark.parametrize("seq_len", [512, 128])
 def test_sanger_round_trip(tmp_path, seq_len):
     rng = np.random.default_rng(seq_len)
-    density, balance = rng.uniform(0.05, 0.9, (6, 12)), rng.uniform(0.4, 1, (6, 12))
+    balance = rng.uniform(0.4, 1, (6, 12))
+    density = balance * rng.uniform(0.05, 0.95, (6, 12))
     zeros = 1 - density
     trace = Trace(sanger_seconds(1 - zeros, balance, seq_len), zeros, "bert", "attention")
     path = tmp_path / "bert.csv"
