@@ -2,14 +2,24 @@
 
 Words come from NumPy's PCG64, seeded through ``SeedSequence`` by a name, a draw number and a path; they become
 uniforms and normals by the transforms below, never by ``Generator`` distributions, whose streams may change
-between NumPy releases.
+between NumPy releases. The transforms use only operations that IEEE 754 rounds correctly (+ - * / sqrt, powers of
+two), in a fixed order: NumPy's own ``exp`` and ``log`` differ in the last bit from one CPU to another, and a trace set
+must not.
 """
 
 import zlib
 
 import numpy as np
 
-__all__ = ["ar1", "latent_field", "logistic", "logit", "normal_quantile", "normals", "tukey_gh", "uniforms"]
+__all__ = ["ar1", "exp", "int_power", "latent_field", "log", "logistic", "logit", "normal_quantile", "normals",
+           "tukey_gh", "uniforms"]
+
+# ln 2 in two parts (the first has 21 trailing zero bits), and the coefficients of the argument-reduced series.
+_LN2_HI, _LN2_LO = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+_EXP = (4.13813679705723846039e-08, -1.65339022054652515390e-06, 6.61375632143793436117e-05,
+        -2.77777777770155933842e-03, 1.66666666666666019037e-01)
+_LOG = (1.479819860511658591e-01, 1.531383769920937332e-01, 1.818357216161805012e-01, 2.222219843214978396e-01,
+        2.857142874366239149e-01, 3.999999999940941908e-01, 6.666666666666735130e-01)
 
 # Wichura, "Algorithm AS 241: the percentage points of the normal distribution", Applied Statistics 37(3), 1988,
 # PPND16 (relative error about 1e-16). Numerator and denominator, highest power first.
@@ -27,15 +37,64 @@ _TAIL = ((2.01033439929228813265e-7, 2.71155556874348757815e-5, 0.00124266094738
           0.0148753612908506148525, 0.13692988092273580531, 0.59983220655588793769, 1.0))
 
 
+def _horner(coefficients, x):
+    """Polynomial, highest power first."""
+    out = np.full_like(x, coefficients[0])
+    for c in coefficients[1:]:
+        out *= x
+        out += c
+    return out
+
+
+def exp(x):
+    """``e**x`` to about one unit in the last place, the same bits on every machine.
+
+    Argument reduction by ln 2 and the rational form of the Sun math library (fdlibm): with r = x - k ln 2 and
+    ``c = r - r^2 P(r^2)``, ``e^r = 1 + r + r c / (2 - c)``. Arguments are clipped to +-700.
+    """
+    x = np.clip(np.asarray(x, dtype=np.float64), -700.0, 700.0)
+    k = np.rint(x * 1.44269504088896338700)
+    high = x - k * _LN2_HI
+    low = k * _LN2_LO
+    r = high - low
+    square = r * r
+    c = r - square * _horner(_EXP, square)
+    value = 1.0 - ((low - (r * c) / (2.0 - c)) - high)
+    return value * ((k.astype(np.int64) + 1023) << 52).view(np.float64)
+
+
+def log(x):
+    """Natural logarithm of positive normal numbers to about one unit in the last place, the same bits everywhere.
+
+    ``x = 2^k (1 + f)`` with ``1 + f`` in [sqrt(1/2), sqrt 2), ``s = f / (2 + f)``, fdlibm's polynomial in s^2.
+    """
+    mantissa, k = np.frexp(np.asarray(x, dtype=np.float64))
+    small = mantissa < 0.70710678118654752440
+    f = np.where(small, 2.0 * mantissa, mantissa) - 1.0
+    k = (k - small).astype(np.float64)
+    s = f / (2.0 + f)
+    square = s * s
+    half = 0.5 * f * f
+    series = square * _horner(_LOG, square)
+    return k * _LN2_HI - ((half - (s * (half + series) + k * _LN2_LO)) - f)
+
+
+def int_power(base, n):
+    """``base**n`` for an integer n >= 0 by repeated squaring."""
+    base = np.array(base, dtype=np.float64)
+    out = np.ones_like(base)
+    while n:
+        if n & 1:
+            out *= base
+        n >>= 1
+        if n:
+            base *= base
+    return out
+
+
 def _ratio(coefficients, x):
     """Quotient of two polynomials in `x`, by Horner's rule."""
-    top, bottom = (np.full_like(x, c[0]) for c in coefficients)
-    for a, b in zip(coefficients[0][1:], coefficients[1][1:], strict=True):
-        top *= x
-        top += a
-        bottom *= x
-        bottom += b
-    return top / bottom
+    return _horner(coefficients[0], x) / _horner(coefficients[1], x)
 
 
 def uniforms(name, draw, path, shape):
@@ -86,7 +145,7 @@ def normal_quantile(p):
     outer = np.abs(q) > 0.425
     if outer.any():
         side = q[outer]
-        r = np.sqrt(-np.log(np.where(side < 0, p[outer], 1.0 - p[outer])))
+        r = np.sqrt(-log(np.where(side < 0, p[outer], 1.0 - p[outer])))
         size = np.where(r <= 5.0, _ratio(_MIDDLE, r - 1.6), _ratio(_TAIL, r - 5.0))
         out[outer] = np.copysign(size, side)
     return out
@@ -94,13 +153,13 @@ def normal_quantile(p):
 
 def logistic(x):
     """``1 / (1 + exp(-x))``, element by element."""
-    return 1.0 / (1.0 + np.exp(-x))
+    return 1.0 / (1.0 + exp(-np.asarray(x, dtype=np.float64)))
 
 
 def logit(p):
     """``log(p / (1 - p))``, the inverse of :func:`logistic`."""
     p = np.asarray(p, dtype=np.float64)
-    return np.log(p / (1.0 - p))
+    return log(p / (1.0 - p))
 
 
 def tukey_gh(z, g, h):
@@ -108,7 +167,7 @@ def tukey_gh(z, g, h):
 
     ``(exp(g z) - 1) / g * exp(h z^2 / 2)``; monotone for ``h >= 0``.
     """
-    return np.expm1(g * z) / g * np.exp(0.5 * h * z * z)
+    return (exp(g * z) - 1.0) / g * exp(0.5 * h * z * z)
 
 
 def ar1(noise, phi):

@@ -15,7 +15,7 @@ import numpy as np
 
 from dnnsched import networks
 from dnnsched._arrays import check_choice, check_int
-from dnnsched._latent import normals
+from dnnsched._latent import exp, log, normals
 from dnnsched.traces import Trace, TraceSet, register
 
 __all__ = ["ATTNN_FILES", "CNN_FILES", "CNN_NETWORKS", "VARIANTS", "calibrated"]
@@ -59,8 +59,8 @@ def _lognormal_factors(name, draw, key, n_samples, n_layers, cv):
     z = normals(name, draw, (key,), (n_samples, n_layers + 1))
     c = _LAYER_CORRELATION
     latent = np.sqrt(c) * z[:, :1] + np.sqrt(1.0 - c) * z[:, 1:]
-    sigma = np.sqrt(np.log1p(cv * cv))
-    return np.exp(sigma * latent - 0.5 * sigma * sigma)
+    sigma = np.sqrt(log(1.0 + cv * cv))
+    return exp(sigma * latent - 0.5 * sigma * sigma)
 
 
 def _calibrated_trace(name, draw, variant, n_samples, key, model, pattern, n_layers, mean_s, meta):

@@ -98,7 +98,9 @@ def vector_load(density, clustering, vector=64, pes=32):
     grid = np.linspace(0.0, 1.0, 1025)
     inner = grid[1:-1]
     a, b = inner * clustering, (1.0 - inner) * clustering
-    term = np.exp(np.log1p(-a[:, None] / (clustering + np.arange(vector))).sum(axis=1))  # P(n = 0)
+    term = np.ones_like(inner)  # P(n = 0), then P(n = 1), ...
+    for n in range(vector):
+        term = term * (1.0 - a / (clustering + n))
     above = 1.0 - term
     load = above.copy()
     for n in range(1, vector):

@@ -49,9 +49,13 @@ def _around(key, source, statistic, layer, target, tolerance, achieved):
 
 
 def as_records(rows):
-    """Rows of :data:`ROW` as a list of dicts that JSON can hold; NaN becomes None."""
-    return [{name: None if value != value else value for name, value in zip(ROW.names, row, strict=True)}
-            for row in rows]
+    """Rows of :data:`ROW` as a list of dicts that JSON can hold: five digits, NaN becomes None."""
+    def plain(value):
+        if isinstance(value, float):
+            return None if value != value else float(f"{value:.5g}")
+        return value
+
+    return [{name: plain(value) for name, value in zip(ROW.names, row, strict=True)} for row in rows]
 
 
 def latency_moments(latency):

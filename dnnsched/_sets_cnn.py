@@ -38,7 +38,7 @@ import numpy as np
 
 from dnnsched import accel, networks
 from dnnsched._arrays import check_choice, check_int, check_number
-from dnnsched._latent import latent_field, logistic, logit, normals, uniforms
+from dnnsched._latent import exp, int_power, latent_field, logistic, logit, normals, uniforms
 from dnnsched._sets import CNN_NETWORKS
 from dnnsched._sets_calibration import MIN_SAMPLES, as_records, cnn_rows
 from dnnsched.traces import Trace, TraceSet
@@ -216,7 +216,12 @@ def _weight_counts(layer, pattern, density, noise, nm):
     return np.clip(np.rint(per_channel * density + scale * noise), 0.0, per_channel)
 
 
-def expected_macs(layer, latents, pattern="random", weight_sparsity=0.2, nm=(3, 4), row_block=None):
+def channel_densities(u):
+    """Density of every channel at every point of the curve; shape (points, channels)."""
+    return 1.0 / (1.0 + exp(-_CURVE_AT)[:, None] * exp(-_CHANNEL_SPREAD * u))
+
+
+def expected_macs(layer, latents, pattern="random", weight_sparsity=0.2, nm=(3, 4), row_block=None, densities=None):
     """Expected counts of one layer as functions of its activation density.
 
     Parameters
@@ -233,6 +238,8 @@ def expected_macs(layer, latents, pattern="random", weight_sparsity=0.2, nm=(3, 
         n and m of the pattern ``"nm"``.
     row_block : int, optional
         Rows that the accelerator keeps together (F0 of its mapping); default: the whole map.
+    densities : ndarray, optional
+        :func:`channel_densities` of u, if at hand.
 
     Returns
     -------
@@ -251,28 +258,31 @@ def expected_macs(layer, latents, pattern="random", weight_sparsity=0.2, nm=(3, 
         counts = kept * (per_channel * (1.0 - weight_sparsity) * channels / n_kept)
     else:
         counts = _weight_counts(layer, pattern, 1.0 - weight_sparsity, noise, nm)
-    p = logistic(_CURVE_AT[:, None] + _CHANNEL_SPREAD * u)
+    p = channel_densities(u) if densities is None else densities
     density = p.sum(axis=1) / channels
     extent = _offset_extent(layer.in_h, layer.kernel_h) * _offset_extent(layer.in_w, layer.kernel_w)
     macs = (p * counts).sum(axis=1) * (extent / (layer.kernel_h * layer.kernel_w))
     live = p[:, kept]
     rows = np.zeros(len(_CURVE_AT))
     for length, n in _window_lengths(layer.in_h, layer.kernel_h, row_block or layer.in_h).items():
-        rows += n * (1.0 - np.exp(np.log1p(-live) * (length * layer.in_w))).sum(axis=1)
+        rows += n * (1.0 - int_power(1.0 - live, length * layer.in_w)).sum(axis=1)
     measured = live.sum(axis=1) / channels
     return ChannelModel(density, macs / density, rows / density, measured / density)
 
 
-def _pattern_trace(net, sparsity, latents, mappings, device, pattern, weight_sparsity, nm):
-    """(latency in s, measured sparsity) of one network under one pattern, both (samples, layers)."""
-    latency, measured = np.empty_like(sparsity), np.empty_like(sparsity)
-    for i, (layer, mapping) in enumerate(zip(net, mappings, strict=True)):
-        model = expected_macs(layer, latents[i], pattern, weight_sparsity, nm, mapping["F0"])
+def _pattern_traces(net, sparsity, latents, device, patterns, weight_sparsity, nm):
+    """(latency in s, measured sparsity) of one network per pattern; all arrays (patterns, samples, layers)."""
+    latency = np.empty((len(patterns), *sparsity.shape))
+    measured = np.empty_like(latency)
+    for i, layer in enumerate(net):
+        mapping, densities = device.mapping(layer), channel_densities(latents[i][0])
         density = 1.0 - sparsity[:, i]
-        macs, rows = model.at("macs", density), model.at("rows", density)
-        cycles = np.floor((4.0 * macs + mapping["A"] + mapping["weight_factor"] * rows) / device.pes)
-        latency[:, i] = cycles / device.clock_hz
-        measured[:, i] = 1.0 - np.minimum(model.at("measured", density), 1.0)
+        for number, pattern in enumerate(patterns):
+            model = expected_macs(layer, latents[i], pattern, weight_sparsity, nm, mapping["F0"], densities)
+            macs, rows = model.at("macs", density), model.at("rows", density)
+            cycles = np.floor((4.0 * macs + mapping["A"] + mapping["weight_factor"] * rows) / device.pes)
+            latency[number, :, i] = cycles / device.clock_hz
+            measured[number, :, i] = 1.0 - np.minimum(model.at("measured", density), 1.0)
     return latency, measured
 
 
@@ -322,9 +332,8 @@ def cnn_set(name="multi-cnn", draw=0, n_samples=300, patterns=("random", "block4
         net = network_of(model)
         sparsity = layer_sparsity(model, net, name, draw, n_samples)
         latents = channel_latents(model, net, name, draw)
-        mappings = [device.mapping(layer) for layer in net]
-        for pattern in patterns:
-            latency, measured = _pattern_trace(net, sparsity, latents, mappings, device, pattern, weight_sparsity, nm)
+        results = _pattern_traces(net, sparsity, latents, device, patterns, weight_sparsity, nm)
+        for pattern, latency, measured in zip(patterns, *results, strict=True):
             traces[f"{model}/{pattern}"] = Trace(latency, measured, model, pattern, "synthetic", {"network": net.name})
     ts = TraceSet(traces, "synthetic", {
         "set": name, "draw": draw, "n_samples": n_samples, "patterns": list(patterns),

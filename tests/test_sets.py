@@ -1,10 +1,13 @@
 """Generated trace sets: exact means, reproducible bytes, statistics against the published targets."""
 
+import hashlib
+import math
+
 import numpy as np
 import pytest
 
 from dnnsched import _sets, networks, traces
-from dnnsched._latent import latent_field, normal_quantile, normals, tukey_gh, uniforms
+from dnnsched._latent import exp, int_power, latent_field, log, normal_quantile, normals, tukey_gh, uniforms
 
 CALIBRATED = ("multi-attnn-calibrated", "multi-cnn-calibrated")
 
@@ -138,3 +141,39 @@ def test_calibrated_bad_options(options, what):
 def test_calibrated_unknown_name():
     with pytest.raises(ValueError, match="name"):
         _sets.calibrated("multi-attn")
+
+
+# ---- the same bits on every machine -------------------------------------------------------------
+
+def test_exp_and_log_are_within_an_ulp():
+    x = np.concatenate([np.linspace(-40, 40, 40_001), np.linspace(-1e-3, 1e-3, 2_001), [0.0, -700.0, 700.0, 1e4]])
+    reference = np.array([math.exp(v) if v <= 700 else math.exp(700) for v in x])
+    assert (np.abs(exp(x) - reference) <= np.spacing(reference)).all()
+    y = np.concatenate([np.logspace(-300, 300, 40_001), np.linspace(0.5, 2.0, 40_001)])
+    reference = np.array([math.log(v) for v in y])
+    assert (np.abs(log(y) - reference) <= np.spacing(np.abs(reference) + 1e-300)).all()
+    assert exp(np.array([0.0]))[0] == 1.0
+    assert log(np.array([1.0]))[0] == 0.0
+
+
+def test_int_power():
+    base = np.array([0.0, 0.3, 1.0, 1.7])
+    for n in (0, 1, 2, 7, 64, 333):
+        np.testing.assert_allclose(int_power(base, n), base**n, rtol=1e-13)
+
+
+def digest(ts):
+    out = hashlib.sha256()
+    for key, trace in ts.items():
+        out.update(key.encode() + trace.latency.tobytes() + trace.sparsity.tobytes())
+    return out.hexdigest()[:32]
+
+
+@pytest.mark.parametrize(("name", "options", "expected"), [
+    ("multi-attnn-calibrated", {"variant": "cv10"}, "6ff8b245951c6cbd0cd9dcdf7244f7a8"),
+    ("multi-cnn-calibrated", {"variant": "cv18", "draw": 4}, "649237857718941846669395a142cc0f"),
+    ("multi-attnn", {"draw": 1}, "fa2a2ca41f6b1655566aab7179630b81"),
+    ("multi-cnn", {"draw": 2, "n_samples": 40}, "71bdcfcacbdb680cc583545ec8242f76")])
+def test_golden_bytes(name, options, expected):
+    # Platform independent; a deliberate change of a generator changes them, and every published number with it.
+    assert digest(traces.load(name, **options)) == expected
