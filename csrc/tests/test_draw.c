@@ -148,6 +148,53 @@ test_draw_mmpp_waits_out_silent_states(void)
     CHECK_NEAR(clock, 600.0, 250.0);
 }
 
+static void
+test_draw_arrivals_move_the_clock(void)
+{
+    uint64_t half = UINT64_C(1) << 63;
+    const dns_words w = {same_word, &half};
+    const double gap = -log1p(-0.5) / 4.0;
+    double clock = 1.0;
+    double out[2];
+    dns_arrivals_poisson(&w, 4.0, 2, &clock, out);
+    CHECK_F64(out[0], 1.0 + gap);
+    CHECK_F64(out[1], (1.0 + gap) + gap);
+    CHECK_F64(clock, out[1]);
+    uint64_t seed = 9;
+    const dns_words mixed = {mixed_word, &seed};
+    double many[2000];
+    clock = 0.0;
+    dns_arrivals_gamma(&mixed, 2.0, 0.5, 2000, &clock, many);
+    CHECK_NEAR(clock, 1000.0, 5.0 * 0.5 * 0.5 * sqrt(2000.0));
+    CHECK_F64(many[1999], clock);
+}
+
+static void
+test_draw_requests_follow_their_words(void)
+{
+    const double weight[2] = {1, 1};
+    const double value[2] = {3, 9};
+    const int32_t samples[2] = {4, 8};
+    dns_alias models;
+    dns_alias priorities;
+    REQUIRE(dns_alias_init(&models, weight, 2, NULL, NULL) == DNS_OK);
+    REQUIRE(dns_alias_init(&priorities, weight, 2, NULL, NULL) == DNS_OK);
+    uint64_t word[3] = {UINT64_MAX, UINT64_C(1) << 62, 0};
+    const dns_words w[3] = {{same_word, &word[0]}, {same_word, &word[1]}, {same_word, &word[2]}};
+    int32_t model[2];
+    int32_t sample[2];
+    double priority[2];
+    dns_draw_requests(&w[0], &models, &w[1], samples, &w[2], &priorities, value, 2, model, sample,
+                      priority);
+    for (int i = 0; i < 2; i++) {
+        CHECK_I64(model[i], 1);
+        CHECK_I64(sample[i], 2);
+        CHECK_F64(priority[i], 3.0);
+    }
+    dns_alias_fini(&models);
+    dns_alias_fini(&priorities);
+}
+
 /* State of random.Random(1) would be 624 words; the reference sequence of the authors' own
  * init_genrand(5489) checks the recurrence, its 10000th word being 4123659995. */
 static void
@@ -166,6 +213,8 @@ test_mt19937_reference_sequence(void)
     }
     CHECK_I64(word, 4123659995u);
     for (int i = 0; i < 1000; i++) {
+        const double u = dns_mt19937_random(&mt);
+        CHECK(u >= 0.0 && u < 1.0 && u * 0x1.0p53 == floor(u * 0x1.0p53));
         CHECK(dns_mt19937_below(&mt, 3) < 3);
         CHECK(dns_mt19937_below(&mt, 1) == 0);
         CHECK(dns_mt19937_below(&mt, 1u << 31) < 1u << 31);
@@ -186,6 +235,13 @@ test_mt_requests_rejects_bad_tables(void)
                       .n_priorities = 1,
                       .priorities = &priority};
     CHECK(dns_mt_requests(&mt, &t, 0, NULL, NULL, NULL, NULL, &err) == DNS_OK);
+    double arrival = 0.0;
+    double drawn = 0.0;
+    int32_t model = -1;
+    int32_t sample = -1;
+    CHECK(dns_mt_requests(&mt, &t, 1, &arrival, &model, &sample, &drawn, &err) == DNS_OK);
+    CHECK(arrival >= 0.0 && model == 0 && sample >= 0 && sample < 7);
+    CHECK_F64(drawn, 1.0);
     t.n_models = 2;
     CHECK(dns_mt_requests(&mt, &t, 0, NULL, NULL, NULL, NULL, &err) == DNS_ERR_VALUE);
     CHECK_I64(err.index, 1);
@@ -205,4 +261,5 @@ test_mt_requests_rejects_bad_tables(void)
 TAP_MAIN(TAP(test_draw_unit_and_exponential_extremes), TAP(test_draw_alias_keeps_the_weights),
          TAP(test_draw_alias_rejects_bad_weights), TAP(test_oom_alias),
          TAP(test_draw_gamma_moments), TAP(test_draw_mmpp_waits_out_silent_states),
+         TAP(test_draw_arrivals_move_the_clock), TAP(test_draw_requests_follow_their_words),
          TAP(test_mt19937_reference_sequence), TAP(test_mt_requests_rejects_bad_tables))
