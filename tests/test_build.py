@@ -33,11 +33,10 @@ def run(command, cwd, fails=False, **env):
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory):
+def archive(csrc_build):
     """libdns.a, compiled as C11 with -pedantic and warnings as errors."""
-    build = tmp_path_factory.mktemp("csrc")
-    run(["make", "-C", CSRC, "lib", f"BUILD={build}", "WERROR=1", "-j2"], ROOT)
-    return build / "release" / "libdns.a"
+    run(["make", "-C", CSRC, "lib", f"BUILD={csrc_build}", "WERROR=1", "-j2"], ROOT)
+    return csrc_build / "release" / "libdns.a"
 
 
 # ---- rules of the tree -------------------------------------------------------------------------------------------

@@ -22,9 +22,9 @@ def make(target, build):
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results(csrc_build):
     """Verdict and diagnostics of every C test, and make's own output."""
-    code, printed, errors = make("check", tmp_path_factory.mktemp("build"))
+    code, printed, errors = make("check", csrc_build)
     verdicts, program, notes = {}, None, []
     for line in printed.splitlines():
         if re.fullmatch(r"# test_\w+", line):
@@ -52,9 +52,9 @@ def test_c_tests_all_ran_and_make_agrees(results):
 
 
 @pytest.fixture(scope="module")
-def replay(tmp_path_factory):
+def replay(csrc_build):
     """Output of the corpus replay."""
-    return make("fuzz-replay", tmp_path_factory.mktemp("fuzz"))
+    return make("fuzz-replay", csrc_build)
 
 
 @pytest.mark.skipif(not FUZZERS, reason="no fuzz target yet")

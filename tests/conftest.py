@@ -1,0 +1,9 @@
+"""Fixtures that several test files share."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def csrc_build(tmp_path_factory):
+    """Build folder of the C library (`make -C csrc BUILD=...`), so that it is compiled once per run."""
+    return tmp_path_factory.mktemp("csrc")
