@@ -42,8 +42,8 @@ VARIANTS = {"deterministic": 0.0, "cv10": 0.10, "cv18": 0.18}
 _LAYER_CORRELATION = 0.93
 _DENSITY = {"multi-attnn-calibrated": 0.25, "multi-cnn-calibrated": 0.5}
 _FITTED = {
-    "multi-attnn-calibrated": "the FCFS curves of Fig. 15 (ANTT, violation rate, throughput at 10-40 requests/s) and "
-                              "Fig. 14 (30 and 40 requests/s)",
+    "multi-attnn-calibrated": "the FCFS curves: ANTT and violation rate of Fig. 15 (10-40 requests/s) and violation "
+                              "rate of Fig. 14 (30 and 40 requests/s), 20 numbers",
     "multi-cnn-calibrated": "FCFS, SJF, PREMA, Planaria, SDRM3 and Dysta at 2 and 3 requests/s (Figs. 14 and 15)",
 }
 _PREDICTED = {

@@ -2,11 +2,12 @@
 
 import hashlib
 import math
+import tomllib
 
 import numpy as np
 import pytest
 
-from dnnsched import _sets, networks, traces
+from dnnsched import _sets, networks, paths, traces
 from dnnsched._latent import exp, int_power, latent_field, log, normal_quantile, normals, tukey_gh, uniforms
 
 CALIBRATED = ("multi-attnn-calibrated", "multi-cnn-calibrated")
@@ -121,6 +122,16 @@ def test_calibrated_says_what_was_fitted(name):
     assert ts.meta["fitted"]
     assert ts.meta["predicted"]
     assert "not known" in ts.meta["names"]
+
+
+@pytest.mark.parametrize("name", CALIBRATED)
+def test_sidecar_agrees_with_the_set(name):
+    sidecar = tomllib.loads((paths.data_dir() / "calibration" / f"{name}.toml").read_text("utf-8"))
+    ts = traces.load(name)
+    for field in ("fitted", "predicted", "names", "source"):
+        assert sidecar[field] == ts.meta[field]
+    files = [(f["key"], f["layers"], f["mean_isolated_s"]) for f in sidecar["file"]]
+    assert files == [(key, t.n_layers, t.meta["mean_isolated_s"]) for key, t in ts.items()]
 
 
 @pytest.mark.parametrize("name", CALIBRATED)
