@@ -194,6 +194,8 @@ class StreamResult(_Run):
         self.metrics = self._metrics(np.arange(len(self.sums)))
         s = self.sums[self.sums["n"] > 0]
         if len(s):
+            load = _load(s["alone_s"].sum(), s["first_arrival_s"].min(), s["last_arrival_s"].max(), int(s["n"].sum()))
+            self.metrics["offered_load"], self.metrics["saturated"] = load, bool(load >= 1.0)
             self._system_metrics(self.metrics, s["first_arrival_s"].min(), s["last_finish_s"].max())
 
     def _metrics(self, rows):

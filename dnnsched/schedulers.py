@@ -15,7 +15,8 @@ Your own scheduler is any object with ``score(view)`` (an array, the smallest ru
 ``needs``
     Names of the columns it reads (see :data:`dnnsched.sim.FEATURES`); all but the user columns by default.
 ``oracle``
-    True lets ``remaining``, ``next`` and ``isolated`` hold true latencies instead of averages.
+    True lets ``remaining``, ``next`` and ``isolated`` hold true latencies. Otherwise they are pattern-aware
+    averages, the first two scaled by the monitored ``gamma`` (what Dysta knows).
 ``batch(view)``, ``outcome(control, request, stage)``, ``on_push/start/stage_end/finish/idle/timer/user(control, id)``
     For batches, early exits and timers in a :class:`dnnsched.sim.System`.
 

@@ -55,7 +55,8 @@ RESOURCE = _record("resource", [("speed", "f8"), ("switch_const_s", "f8"), ("sta
 SCENARIO = _record("scenario", [("t_s", "f8"), ("value", "f8"), ("op", "i4"), ("target", "i4")])
 SUMS = _record("sums", [("n", "i8"), ("violations", "i8"), ("dropped", "i8"), ("failed", "i8"), ("preemptions", "i8"),
                         ("latency_s", "f8"), ("latency_max_s", "f8"), ("ntt", "f8"), ("inv_ntt", "f8"),
-                        ("service_s", "f8"), ("first_arrival_s", "f8"), ("last_finish_s", "f8")])
+                        ("service_s", "f8"), ("alone_s", "f8"), ("first_arrival_s", "f8"), ("last_arrival_s", "f8"),
+                        ("last_finish_s", "f8")])
 SLICE = _record("slice", [("t0_s", "f8"), ("t1_s", "f8"), ("id", "i8"), ("resource", "i4"), ("stage", "i4"),
                           ("program", "i4"), ("n", "i4")])
 
@@ -101,7 +102,7 @@ class System:
         column_axis : bool
             Whether the last dimension is the column.
         """
-        values = np.ascontiguousarray(values, dtype=np.float64)
+        values = np.asarray(values, dtype=np.float64, order="C")
         if values.ndim != len(axes) + bool(column_axis):
             raise ValueError(f"values: expected {len(axes) + bool(column_axis)} dimensions for axes {tuple(axes)}, got "
                              f"{values.ndim}")
@@ -347,7 +348,9 @@ def simulate(wl, scheduler="dysta", *, semantics=None, clock=None, switch_cost_s
     wl : Workload or stream
         Requests; a stream (``workloads.stream_poisson``) gives them in chunks, for runs that do not fit in memory.
     scheduler : str, Scheduler or object
-        Name (:func:`dnnsched.schedulers.names`), instance, or your own (see :mod:`dnnsched.schedulers`).
+        Name (:func:`dnnsched.schedulers.names`), instance, or your own (see :mod:`dnnsched.schedulers`). An own
+        scheduler's view holds what the default Dysta knows: ``remaining`` and ``next`` are pattern-aware averages
+        scaled by the monitored gamma, ``isolated`` is the average; with ``oracle = True`` all three are true times.
     semantics : {"paper", "artifact"}, optional
         Defaults of clock and scheduler parameters: as the paper states, or the decisions of the public
         Sparse-DySta simulator to the bit (its 11 policies). Default ``"paper"``. Explicit parameters win.
@@ -387,6 +390,8 @@ def simulate(wl, scheduler="dysta", *, semantics=None, clock=None, switch_cost_s
     if timeline is not False and timeline is not True:
         check_int(timeline, "timeline", 1)
     stream = not hasattr(wl, "arrival")
+    if not hasattr(wl, "traces") or (stream and not hasattr(wl, "__iter__")):
+        raise TypeError(f"wl: expected a Workload or a stream of them, got {type(wl).__name__}")
     if stream and (record != "none" or timeline or clock == "artifact"):
         raise ValueError("wl: a stream needs record='none', no timeline and the monotonic clock")
     if not stream and warmup >= wl.n > 0:

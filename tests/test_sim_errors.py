@@ -144,7 +144,6 @@ def test_what_is_no_workload(thing):
         ds.simulate(thing, "fcfs")
 
 
-@pytest.mark.xfail(strict=True, reason="the message speaks of streams, with record='none' it is an AttributeError")
 @pytest.mark.parametrize("record", ["requests", "none"])
 def test_what_is_no_workload_is_said_so(record):
     with pytest.raises(TypeError, match="NoneType"):

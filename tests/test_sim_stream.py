@@ -92,7 +92,6 @@ def test_warmup_leaves_out_the_first_requests(warmup):
     assert sums.metrics["throughput_rps"] == pytest.approx(full.metrics["throughput_rps"], rel=1e-9)
 
 
-@pytest.mark.xfail(strict=True, reason="record='none' gives no offered_load and no saturated")
 def test_saturation_is_flagged_without_rows_too():
     over = ds.simulate(ds.workloads.stream_poisson(traces(), rho=1.3, n=20_000, rng=9), "fcfs", record="none")
     under = ds.simulate(ds.workloads.stream_poisson(traces(), rho=0.5, n=20_000, rng=9), "fcfs", record="none")

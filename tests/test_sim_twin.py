@@ -406,7 +406,6 @@ def test_any_system_equals_the_twin(seed):
         compare(engine, EngineRun(case))
 
 
-@pytest.mark.xfail(strict=True, reason="zero delays, flush beside timers, resource of a batch, load in place")
 def test_random_systems_with_corners_equal_the_twin():
     for seed in range(400):
         case = Case(seed, corners=True)
@@ -425,7 +424,6 @@ def one_pool(scheduler, stages, tables, **pool):
     return system
 
 
-@pytest.mark.xfail(strict=True, reason="a delay of 0 s sends the job to the end of its own queue")
 def test_a_delay_of_zero_is_no_delay():
     """fcfs, two stages of 1 s, 0 s between them; b arrives at .5: a 0-2, b 2-4 as without the delay table."""
     without = one_pool("fcfs", [{"hold": 0}, {"hold": 0}], [([1.0], ())])
@@ -439,7 +437,6 @@ def test_a_delay_of_zero_is_no_delay():
     assert finish == [[2.0, 4.0], [2.0, 4.0]]
 
 
-@pytest.mark.xfail(strict=True, reason="flush=1 although an arrival is still to come, when the next event is a tick")
 def test_flush_waits_for_arrivals_and_scenario_rows():
     """pick() waits for a second request; a timer ticks meanwhile. The request at .9 comes, so nothing starts at 0."""
     class Pairs:
@@ -455,7 +452,6 @@ def test_flush_waits_for_arrivals_and_scenario_rows():
     assert run.columns["first_start_s"].tolist() == [0.9, 1.9]
 
 
-@pytest.mark.xfail(strict=True, reason="batch() gets the lowest free resource, not the job's last")
 def test_a_batch_of_one_goes_back_to_its_resource():
     """Two resources, two stages: a starts on 0, b on 1; a batch of one is a plain run: b, asked first, stays on 1."""
     class Ones:
@@ -471,7 +467,6 @@ def test_a_batch_of_one_goes_back_to_its_resource():
     assert resources[1, 0] == resources[1, 1]
 
 
-@pytest.mark.xfail(strict=True, reason="going on in place keeps the load of the first stage")
 def test_the_load_of_a_later_stage_counts_in_place():
     """Stage loads 1 and 2, hold 1 s at load 1 and 4 s at load 2: 5 s, going on in place or not."""
     finish = []
@@ -484,7 +479,6 @@ def test_the_load_of_a_later_stage_counts_in_place():
     assert finish == [[5.0], [5.0]]
 
 
-@pytest.mark.xfail(strict=True, reason="ascontiguousarray makes the scalar one-dimensional")
 def test_a_scalar_table():
     system = sim.System()
     assert system.table(1.0, (), column_axis=False) == 0

@@ -201,9 +201,12 @@ typedef struct run_sums {
 
 /* One more stage of the running job: k has been advanced. */
 static inline dns_status
-add_stage(dns_sim *s, const sim_job *j, const sim_res *r, run_sums *a)
+add_stage(dns_sim *s, const sim_job *j, sim_res *r, run_sums *a)
 {
     double h = 0.0;
+    if (j->row == NULL) {
+        r->load = stage_of(s, j)->load;
+    }
     DNS_TRY(hold(s, j, r, &h));
     const double d = h * r->inv_speed;
     a->service += d;
@@ -215,7 +218,7 @@ add_stage(dns_sim *s, const sim_job *j, const sim_res *r, run_sums *a)
 
 /* FIFO and fixed keys: nobody overtakes before the next event. */
 static inline dns_status
-run_on(dns_sim *s, sim_job *j, const sim_res *r, double h, run_sums *a)
+run_on(dns_sim *s, sim_job *j, sim_res *r, double h, run_sums *a)
 {
     if (j->row == NULL) {
         while (a->t < h && j->k + 1 < j->stop) {
@@ -242,7 +245,7 @@ run_on(dns_sim *s, sim_job *j, const sim_res *r, double h, run_sums *a)
 
 /* Keys that move with the job's own stages: on while (key, seq) precedes the heap's top. */
 static inline dns_status
-run_keyed(dns_sim *s, sim_pool *p, sim_job *j, const sim_res *r, double h, run_sums *a)
+run_keyed(dns_sim *s, sim_pool *p, sim_job *j, sim_res *r, double h, run_sums *a)
 {
     const double top = p->heap[0].key;
     const bool wins_tie = j->seq < p->heap[0].seq;
@@ -411,19 +414,20 @@ leave(dns_sim *s, int32_t ji)
     return enter(s, ji);
 }
 
-/* Travel time after the current stage; leaves at once when there is none. */
-static dns_status
-travel(dns_sim *s, int32_t ji, const dns_stage *st, const sim_res *r)
+/* Travel time after the current stage. */
+static inline dns_status
+delay_of(dns_sim *s, const sim_job *j, const dns_stage *st, const sim_res *r, double *d)
 {
-    sim_job *j = &s->jobs[ji];
-    double d = 0.0;
-    if (st->delay >= 0) {
-        DNS_TRY(cell(s, st->delay, st->delay_off, j, r, &d));
-    }
-    if (!(d > 0.0)) {
-        return leave(s, ji);
-    }
-    if (isfinite(d) && !dns_sim_ev_push(s, s->now + d, EV_KEY(EV_MOVE, j->id), 0, ji)) {
+    *d = 0.0;
+    return st->delay < 0 ? DNS_OK : cell(s, st->delay, st->delay_off, j, r, d);
+}
+
+/* Leaves after `d` seconds, by a MOVE event (none if that is never). */
+static dns_status
+travel(dns_sim *s, int32_t ji, double d)
+{
+    if (isfinite(d) &&
+        !dns_sim_ev_push(s, s->now + d, EV_KEY(EV_MOVE, s->jobs[ji].id), 0, ji)) {
         return no_memory(s);
     }
     return DNS_OK;
@@ -453,7 +457,9 @@ enter(dns_sim *s, int32_t ji)
     const dns_stage *st = stage_of(s, j);
     const int32_t pi = pool_of(s, st, j);
     if (pi == DNS_POOL_DELAY) {
-        return travel(s, ji, st, NULL);
+        double d = 0.0;
+        DNS_TRY(delay_of(s, j, st, NULL, &d));
+        return travel(s, ji, d);
     }
     sim_pool *p = &s->pools[pi];
     j->pool = pi;
@@ -508,8 +514,12 @@ stage_end(dns_sim *s, sim_pool *p, int32_t ji, int64_t slot, const sim_res *r)
     DNS_TRY(hook(s, p, DNS_HOOK_STAGE_END, j->id));
     DNS_TRY(outcome(s, p, j, st, &o));
     const int32_t n = s->programs[j->program].p.n_stage;
+    double d = 0.0;
+    if (o == DNS_OUT_NEXT) {
+        DNS_TRY(delay_of(s, j, st, r, &d));
+    }
     const bool stays =
-        o == DNS_OUT_NEXT && st->delay < 0 && j->k + 1 < n && (st + 1)->pool == st->pool;
+        o == DNS_OUT_NEXT && !(d > 0.0) && j->k + 1 < n && (st + 1)->pool == st->pool;
     sim_dirty(s, p);
     if (stays) {
         j->k++;
@@ -525,7 +535,7 @@ stage_end(dns_sim *s, sim_pool *p, int32_t ji, int64_t slot, const sim_res *r)
     }
     switch (o) {
     case DNS_OUT_NEXT:
-        return travel(s, ji, st, r);
+        return d > 0.0 ? travel(s, ji, d) : leave(s, ji);
     case DNS_OUT_EXIT:
         return finish(s, ji, DNS_ST_ANSWERED, j->k);
     case DNS_OUT_FAIL:
@@ -717,7 +727,9 @@ start_batch(dns_sim *s, sim_pool *p, int32_t pi, bool *idle)
     if (c.n < 0 || c.n > p->max_batch) {
         return dns_sim_policy_error(s, p, s->now, 0, "batch() chose more requests than max_batch");
     }
-    const int32_t ri = c.resource >= 0 ? c.resource : free_resource(s, p, -1);
+    const int64_t only = c.n == 1 ? c.slots[0] : -1;
+    const int32_t last = only >= 0 && only < p->n ? s->jobs[p->job[only]].last_res : -1;
+    const int32_t ri = c.resource >= 0 ? c.resource : free_resource(s, p, last);
     if (ri < p->res0 || ri >= p->res1 || s->res[ri].busy) {
         return dns_sim_policy_error(s, p, s->now, 0,
                                     "batch() chose a resource that is not free here");
@@ -965,7 +977,9 @@ at_end(dns_sim *s, int kind, dns_sim_state *state, bool *go)
         *state = DNS_SIM_DONE;
         return DNS_OK;
     }
-    if (kind == EV_NONE || s->n_ev == s->n_timer) {
+    const bool only_timers =
+        s->n_ev == s->n_timer && !more_arrivals(s) && s->scn >= s->sys.n_scenario;
+    if (kind == EV_NONE || only_timers) {
         bool progress = false;
         DNS_TRY(flush(s, &progress));
         if (progress) {

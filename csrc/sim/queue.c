@@ -395,7 +395,13 @@ dns_sim_scan_odd(dns_sim *s, const sim_pool *p, double now, int64_t picked, int6
         return dns_sim_policy_error(s, p, now, picked, "the callback failed");
     }
     if (picked != DNS_PICK_IDLE) {
-        return dns_sim_policy_error(s, p, now, picked, "picked a slot out of range");
+        s->failed = true;
+        const int64_t id = s->jobs[p->job[0]].id;
+        return dns_fail(s->err, DNS_ERR_POLICY, id,
+                        "policy: picked slot %lld at t = %.9g s; expected -1..%lld (pool %d, first "
+                        "request %lld)",
+                        (long long)picked, now, (long long)p->n - 1, (int)p->param[DNS_P_POOL],
+                        (long long)id);
     }
     *slot = picked;
     return DNS_OK;

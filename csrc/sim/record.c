@@ -46,6 +46,9 @@ add_sums(dns_sim *s, const sim_job *j, int status)
     if (a->n == 0 || j->arrival_s < a->first_arrival_s) {
         a->first_arrival_s = j->arrival_s;
     }
+    if (a->n == 0 || j->arrival_s > a->last_arrival_s) {
+        a->last_arrival_s = j->arrival_s;
+    }
     if (a->n == 0 || s->now > a->last_finish_s) {
         a->last_finish_s = s->now;
     }
@@ -57,6 +60,7 @@ add_sums(dns_sim *s, const sim_job *j, int status)
     a->service_s += j->service_s;
     const double *alone = sim_est_row(s, s->programs[j->program].p.alone, j->sample);
     if (alone != NULL) {
+        a->alone_s += *alone;
         a->ntt += latency / *alone;
         a->inv_ntt += *alone / latency;
     }

@@ -114,7 +114,7 @@ typedef struct dns_work {
     const int32_t *sample;    /* 0 */
     const int32_t *owner;     /* 0 */
     const int32_t *pos0;      /* 0 */
-    const int32_t *exit_at;   /* answers after this stage; -1 never early */
+    const int32_t *exit_at;   /* answers after this stage (one with a pool); -1 never early */
     const double *user;       /* [n][DNS_N_USER], 0 */
 } dns_work;
 
@@ -138,7 +138,8 @@ typedef struct dns_results {
 typedef struct dns_sums {
     int64_t n, violations, dropped, failed, preemptions;
     double latency_s, latency_max_s, ntt, inv_ntt, service_s;
-    double first_arrival_s, last_finish_s;
+    double alone_s; /* isolated times of programs that have them */
+    double first_arrival_s, last_arrival_s, last_finish_s;
 } dns_sums;
 int dns_hist_bin(double latency_s);
 double dns_hist_middle(int bin);
