@@ -298,6 +298,8 @@ def test_masks_counts_and_batches_agree():
     np.testing.assert_array_equal(got, packed)
     np.testing.assert_array_equal(got[1, 2], ARTIFACT.layer(GOLDEN, act[1, 2].astype(np.float64), weight))
     np.testing.assert_allclose(got["sparsity"], (act == 0).mean(axis=(2, 3, 4)), rtol=1e-14)
+    assert ARTIFACT.layer(GOLDEN, act[:0]).shape == (0, 3)
+    assert ARTIFACT.cost(GOLDEN, np.zeros((2, 0))).shape == (2, 0)
 
 
 def test_network_by_name_and_by_order():

@@ -151,24 +151,39 @@ dns_eyeriss2_make_map(dns_compat compat, int64_t glb_bytes, const dns_eyeriss2_l
     return DNS_OK;
 }
 
+/* Rows y of [0, n) such that one of y .. min(y + reach, n) - 1 is not empty. */
+static uint64_t
+block_visits(const uint8_t *any, size_t n, size_t reach)
+{
+    uint64_t visits = 0;
+    if (reach == 1) {
+        for (size_t y = 0; y < n; y++) {
+            visits += any[y] != 0;
+        }
+        return visits;
+    }
+    size_t next = n + reach; /* nearest non-empty row at or after y: out of reach for now */
+    for (size_t y = n; y-- > 0;) {
+        next = any[y] != 0 ? y : next;
+        visits += next - y < reach;
+    }
+    return visits;
+}
+
 void
 dns_eyeriss2_row_visits(const dns_eyeriss2_map *map, size_t samples, size_t channels, size_t h,
                         const uint8_t *any, uint64_t *z)
 {
-    const size_t block = (size_t)map->F0;
     const size_t reach = (size_t)map->R;
-    for (size_t s = 0; s < samples; s++) {
+    /* with windows of one row the blocks do not matter, nor do the channels */
+    const size_t rows = reach == 1 ? channels * h : h;
+    const size_t block = reach == 1 ? rows : (size_t)map->F0;
+    for (size_t s = 0; s < samples; s++, any += channels * h) {
         uint64_t visits = 0;
-        for (size_t c = 0; c < channels; c++, any += h) {
-            size_t next = SIZE_MAX; /* nearest non-empty row at or after y in y's block */
-            for (size_t y = h; y-- > 0;) {
-                if ((y + 1) % block == 0) {
-                    next = SIZE_MAX;
-                }
-                if (any[y]) {
-                    next = y;
-                }
-                visits += next < y + reach;
+        for (size_t row = 0; row < channels * h; row += rows) {
+            for (size_t y = 0; y < rows; y += block) {
+                const size_t n = rows - y < block ? rows - y : block;
+                visits += block_visits(any + row + y, n, reach);
             }
         }
         z[s] = visits;

@@ -156,3 +156,12 @@ dns_valid_macs(const dns_count_ops *ops, const dns_window *g, size_t channels,
     }
     return DNS_OK;
 }
+
+uint64_t
+dns_probe_multiply_chain(uint64_t x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        x *= x;
+    }
+    return x;
+}

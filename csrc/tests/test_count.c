@@ -425,6 +425,13 @@ test_columns_equal_direct_visits(void)
 }
 
 static void
+test_multiply_chain(void)
+{
+    CHECK_I64(dns_probe_multiply_chain(3, 0), 3);
+    CHECK_I64(dns_probe_multiply_chain(3, 3), 6561);
+}
+
+static void
 test_rejected_arguments(void)
 {
     dns_error err = {DNS_OK, 0, ""};
@@ -467,4 +474,4 @@ TAP_MAIN(TAP(test_select_gives_the_level_asked_for), TAP(test_pack_every_tail_an
          TAP(test_bit_counts_rows_tiles_and_masked_sums), TAP(test_window_span_matches_enumeration),
          TAP(test_valid_macs_equal_direct_convolution),
          TAP(test_workspace_is_all_that_windows_touch), TAP(test_columns_equal_direct_visits),
-         TAP(test_rejected_arguments))
+         TAP(test_multiply_chain), TAP(test_rejected_arguments))

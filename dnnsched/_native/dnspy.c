@@ -172,14 +172,27 @@ dnspy_want_shape(PyObject *obj, const char *name, int typenum, int ndim, const n
     return a;
 }
 
+/* First byte and the byte after the last of an array that is not empty, whatever its strides. */
+static void
+extent(PyArrayObject *a, const char **first, const char **end)
+{
+    *first = *end = PyArray_BYTES(a);
+    for (int i = 0; i < PyArray_NDIM(a); i++) {
+        const npy_intp reach = PyArray_STRIDE(a, i) * (PyArray_DIM(a, i) - 1);
+        *(reach < 0 ? first : end) += reach;
+    }
+    *end += PyArray_ITEMSIZE(a);
+}
+
 int
 dnspy_no_overlap(PyArrayObject *a, const char *an, PyArrayObject *b, const char *bn)
 {
     if (a == NULL || b == NULL || PyArray_SIZE(a) == 0 || PyArray_SIZE(b) == 0) {
         return 0;
     }
-    const char *a0 = PyArray_BYTES(a), *b0 = PyArray_BYTES(b);
-    const char *a1 = a0 + PyArray_NBYTES(a), *b1 = b0 + PyArray_NBYTES(b);
+    const char *a0, *a1, *b0, *b1;
+    extent(a, &a0, &a1);
+    extent(b, &b0, &b1);
     if (a0 < b1 && b0 < a1) {
         PyErr_Format(PyExc_ValueError, "%s: expected memory that does not overlap %s", an, bn);
         return -1;

@@ -210,6 +210,33 @@ popcount(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     return PyLong_FromUnsignedLongLong(n);
 }
 
+PyDoc_STRVAR(popcounts_doc, "popcounts(bits, out, isa, /)\n--\n\n"
+                            "Ones of each row of uint64 words (R, N) into uint64 (R,).");
+
+static PyObject *
+popcounts(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (dnspy_nargs("popcounts", nargs, 3, 3) < 0) {
+        return NULL;
+    }
+    PyArrayObject *bits = dnspy_want(args[0], "bits", NPY_UINT64, 2, DNSPY_IN);
+    PyArrayObject *out = bits == NULL ? NULL
+                                      : dnspy_want_shape(args[1], "out", NPY_UINT64, 1,
+                                                         PyArray_DIMS(bits), DNSPY_OUT);
+    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[2]);
+    if (ops == NULL || dnspy_no_overlap(out, "out", bits, "bits") < 0) {
+        return NULL;
+    }
+    const uint64_t *rows = PyArray_DATA(bits);
+    uint64_t *ones = PyArray_DATA(out);
+    BEGIN_LONG(SIZE(bits) * sizeof(uint64_t));
+    for (size_t r = 0; r < DIM(bits, 0); r++) {
+        ones[r] = ops->popcount(rows + r * DIM(bits, 1), NULL, DIM(bits, 1));
+    }
+    END_LONG;
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(row_any_doc, "row_any(bits, out, isa, /)\n--\n\n"
                           "Whether each mask row (R, words) has a one, into bool (R,).");
 
@@ -467,7 +494,8 @@ masked_sum(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 
 PyDoc_STRVAR(read_all_doc,
              "read_all(x, isa, /)\n--\n\n"
-             "Reads float32 x (N,) once and returns the OR of its words (int): a bandwidth probe.");
+             "Reads float32 rows (R, N) once and returns the OR of their words (int): a\n"
+             "bandwidth probe.");
 
 static PyObject *
 read_all(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
@@ -475,23 +503,59 @@ read_all(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     if (dnspy_nargs("read_all", nargs, 2, 2) < 0) {
         return NULL;
     }
-    PyArrayObject *x = dnspy_want(args[0], "x", NPY_FLOAT32, 1, DNSPY_IN);
+    PyArrayObject *x = dnspy_want(args[0], "x", NPY_FLOAT32, 2, DNSPY_ROWS);
     const dns_count_ops *ops = x == NULL ? NULL : ops_of(module, args[1]);
     if (ops == NULL) {
         return NULL;
     }
+    const float *rows = PyArray_DATA(x);
+    const ptrdiff_t ld = row_stride(x);
+    uint32_t all = 0;
     BEGIN_LONG(SIZE(x) * sizeof(float));
-    const uint32_t all = ops->read_all(PyArray_DATA(x), SIZE(x));
+    for (size_t r = 0; r < DIM(x, 0); r++) {
+        all |= ops->read_all(rows + (ptrdiff_t)r * ld, DIM(x, 1));
+    }
     END_LONG;
     return PyLong_FromUnsignedLong(all);
+}
+
+PyDoc_STRVAR(multiply_chain_doc,
+             "multiply_chain(n, /)\n--\n\n"
+             "n dependent 64-bit multiplications, three cycles each on x86-64: a clock probe.");
+
+static PyObject *
+multiply_chain(PyObject *Py_UNUSED(module), PyObject *arg)
+{
+    const size_t n = positive(arg, "n");
+    if (n == 0) {
+        return NULL;
+    }
+    uint64_t x;
+    Py_BEGIN_ALLOW_THREADS;
+    x = dns_probe_multiply_chain(3, n);
+    Py_END_ALLOW_THREADS;
+    return PyLong_FromUnsignedLongLong(x);
 }
 
 #define FAST(name) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, name##_doc}
 
 static PyMethodDef methods[] = {
-    FAST(pack_f32), FAST(pack_bool),  FAST(nonzeros_f32), FAST(popcount),        FAST(row_any),
-    FAST(tiles),    FAST(weights),    FAST(windows),      FAST(valid_macs),      FAST(columns),
-    FAST(rect),     FAST(masked_sum), FAST(read_all),     {NULL, NULL, 0, NULL},
+    FAST(pack_f32),
+    FAST(pack_bool),
+    FAST(nonzeros_f32),
+    FAST(popcount),
+    FAST(popcounts),
+    FAST(row_any),
+    FAST(tiles),
+    FAST(weights),
+    FAST(windows),
+    FAST(valid_macs),
+    FAST(columns),
+    FAST(rect),
+    FAST(masked_sum),
+    FAST(read_all),
+    {"multiply_chain", multiply_chain, METH_O, multiply_chain_doc},
+    {NULL, NULL, 0, NULL},
 };
 
 static int

@@ -182,10 +182,9 @@ class EyerissV2:
         mask, lead = self._act_mask(shape, act, eps)
         counts = self._counts(shape, weight, eps)
         macs, columns = self._count(plan, mask, counts)
-        nonzeros = np.empty((len(mask), 1, 1), np.uint64)
-        planes = mask.reshape(len(mask), -1, mask.shape[-1])
-        width = shape.in_channels if shape.kind == "linear" else shape.in_w
-        _kernels.tiles(planes, width, planes.shape[1], width, nonzeros, -1)
+        nonzeros = np.empty(len(mask), np.uint64)
+        _kernels.popcounts(mask.reshape(len(mask), mask[0].size if len(mask) else 0), nonzeros, -1)
+        values = shape.in_channels * (1 if shape.kind == "linear" else shape.in_h * shape.in_w)
         out = np.empty(len(mask), LAYER)
         busy = self._busy(plan, mask, macs, weight, eps) if self.imbalance else macs
         cycles = np.empty(len(mask), np.uint64)
@@ -193,11 +192,11 @@ class EyerissV2:
         if self.memory:
             weights = float(counts.sum()) * _SPARSE_BYTES
             native = self._native_cost(plan, busy.astype(float), columns.astype(float),
-                                       nonzeros.reshape(-1) * _SPARSE_BYTES, weights)
+                                       nonzeros * _SPARSE_BYTES, weights)
             cycles = native[:, 0].astype(np.uint64)
         out["cycles"], out["valid_macs"], out["columns"] = cycles, macs, columns
         out["seconds"] = cycles / self.clock_hz
-        out["sparsity"] = 1.0 - nonzeros.reshape(-1) / (planes.shape[1] * width)
+        out["sparsity"] = 1.0 - nonzeros / values
         out["address_checks"] = plan.map[_FIELDS.index("A")]
         return out.reshape(lead)
 
@@ -235,7 +234,10 @@ class EyerissV2:
         leads = {part.shape for part in parts}
         if len(leads) != 1:
             raise ValueError(f"acts: expected the same leading axes in all layers, got {sorted(leads)}")
-        return np.stack(parts, axis=-1)
+        out = np.empty((*leads.pop(), len(net)), LAYER)
+        for i, part in enumerate(parts):
+            out[..., i] = part
+        return out
 
     def cost(self, layer_or_network, density=1.0, batch=1, *, weight_density=1.0):
         """Expected cost when only densities are known.

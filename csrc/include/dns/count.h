@@ -129,4 +129,8 @@ DNS_NODISCARD dns_status dns_valid_macs(const dns_count_ops *ops, const dns_wind
                                         const uint64_t *bits, uint64_t *out, uint64_t *work,
                                         dns_error *err);
 
+/* Clock probe: n dependent 64-bit multiplications of x with itself (wrapping), which no processor
+ * can overlap; x86-64 cores take three cycles for each. */
+uint64_t dns_probe_multiply_chain(uint64_t x, size_t n);
+
 #endif
