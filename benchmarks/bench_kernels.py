@@ -144,8 +144,8 @@ def report(bandwidth, models):
     for r in bandwidth:
         bound = "pack {pack_bound:.0f}, count {count_bound:.0f}".format(**r) if r["pack_bound"] else ""
         print(f"{r['level']:5s} {r['isa']:8s} {r['bytes'] >> 10:8d} {r['read']:7.1f} {r['pack']:7.1f} "
-              f"{percent(r['pack_of_read']):>7s} {r['count']:7.1f} {percent(r['count_of_read']):>7s} {r['numpy']:7.1f}  "
-              f"{bound}{' NOISY' if r['noisy'] else ''}")
+              f"{percent(r['pack_of_read']):>7s} {r['count']:7.1f} {percent(r['count_of_read']):>7s} {r['numpy']:7.1f}"
+              f"  {bound}{' NOISY' if r['noisy'] else ''}")
     print("\nvalid products per layer, masks and weight counts ready (ns, Python call included); Eyeriss-V2 per sample")
     for m in models:
         print(f"{m['network']:13s} {m['layers']:3d} layers  min {m['valid_macs_ns_min']:7.0f}  median "

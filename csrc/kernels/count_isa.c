@@ -52,7 +52,7 @@ pack_f32(const float *x, size_t rows, size_t width, ptrdiff_t ld, uint32_t limit
             continue;
         }
         uint64_t word = 0;
-        unsigned shift = 0;
+        size_t shift = 0;
         vu_prefetch(x + j, VU_AHEAD, (width - j) * sizeof *x);
         for (; j + VU_LANES <= width; j += VU_LANES, shift += VU_LANES) {
             word |= vu_over(vu_load(x + j), lim) << shift;

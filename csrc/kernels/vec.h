@@ -17,7 +17,7 @@
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 #include <immintrin.h>
-#define VU_LANES 16
+#define VU_LANES 16UL
 typedef __m512i vu;
 
 static inline vu
@@ -117,7 +117,7 @@ vu_bytes_word(const uint8_t *p)
 
 #elif defined(__AVX2__)
 #include <immintrin.h>
-#define VU_LANES 8
+#define VU_LANES 8UL
 typedef __m256i vu;
 
 static inline vu
@@ -233,7 +233,7 @@ vu_bytes_word(const uint8_t *p)
 }
 
 #else
-#define VU_LANES 1
+#define VU_LANES 1UL
 typedef uint32_t vu;
 
 static inline vu
