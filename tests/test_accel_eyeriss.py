@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnnsched import accel, kernels, networks
+from dnnsched import accel, kernels, networks, traces
 from dnnsched.accel.eyeriss2 import LAYER
 from dnnsched.config import runnable_isa_levels
 from dnnsched.layers import Layer, Network
@@ -430,16 +430,13 @@ def test_cost_of_something_else_is_a_type_error():
 # ---- acceptance 6: CSV ----------------------------------------------------------------------------------------------
 
 def test_results_survive_the_csv_schema(tmp_path):
-    traces = pytest.importorskip("dnnsched.traces")
-    if not hasattr(traces, "write_dysta_csv"):
-        pytest.skip("no CSV writer")
     rng = np.random.default_rng(10)
     acts = [rng.random((4, 64, 56, 56)) < p for p in (0.2, 0.6)]
     net = Network("n", (GOLDEN, replace(GOLDEN, name="second", stride=2)))
     cost = ARTIFACT.network(net, acts)
     trace = traces.Trace(cost["seconds"], cost["sparsity"], model="n")
     path = tmp_path / "n.csv"
-    traces.write_dysta_csv(trace, path, accelerator="eyeriss_v2")
+    traces.write_dysta_csv(path, trace, "eyeriss_v2")
     again = traces.read_dysta_csv(path, accelerator="eyeriss_v2")
     np.testing.assert_array_equal(again.latency, cost["seconds"])
     np.testing.assert_allclose(again.sparsity, cost["sparsity"], atol=1e-15)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnnsched import accel, kernels, networks
+from dnnsched import accel, kernels, networks, traces
 from dnnsched.accel import sanger_mask, sanger_mask_stats
 from dnnsched.config import runnable_isa_levels
 from dnnsched.layers import Layer
@@ -345,15 +345,12 @@ def test_bad_input_is_named(call, message):
 # ---- acceptance 6: CSV ----------------------------------------------------------------------------------------------
 
 def test_results_survive_the_csv_schema(tmp_path):
-    traces = pytest.importorskip("dnnsched.traces")
-    if not hasattr(traces, "write_dysta_csv"):
-        pytest.skip("no CSV writer")
     rng = np.random.default_rng(11)
     stats = sanger_mask_stats(np.stack([[random_mask(rng, 2, 128) for _ in range(3)] for _ in range(5)]))
     latency = ARTIFACT.latency(stats["density"], stats["lb"], 512)
     trace = traces.Trace(latency, 1 - stats["density"], model="bert")
     path = tmp_path / "bert.csv"
-    traces.write_dysta_csv(trace, path, accelerator="sanger", seq_len=512)
+    traces.write_dysta_csv(path, trace, "sanger", load_balance=stats["lb"], seq_len=512)
     again = traces.read_dysta_csv(path, accelerator="sanger", seq_len=512)
     np.testing.assert_allclose(again.latency, latency, rtol=1e-12)
     np.testing.assert_allclose(again.sparsity, 1 - stats["density"], atol=1e-12)
