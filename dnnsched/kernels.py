@@ -365,8 +365,20 @@ def act_mask(act, shape, name="act", eps=0.0, *, isa=None):
         raise ValueError(f"{name}: expected trailing axes {want}{' of packed words' if packed else ''}, "
                          f"got shape {act.shape}")
     lead = act.shape[:act.ndim - len(want)]
-    mask = act if packed else pack_mask(act, eps, isa=isa)
-    return np.ascontiguousarray(mask).reshape(math.prod(lead), *mask.shape[mask.ndim - len(want):]), lead
+    if not packed:
+        act = pack_mask(act, eps, isa=isa)
+    mask = np.ascontiguousarray(act)
+    if packed and shape[-1] % 64:
+        check_tails(mask, shape[-1], name)
+    return mask.reshape(math.prod(lead), *mask.shape[mask.ndim - len(want):]), lead
+
+
+def check_tails(mask, width, name):
+    """ValueError if a bit beyond column `width` of a contiguous packed mask is set."""
+    try:
+        _kernels.check_mask(mask.reshape(math.prod(mask.shape[:-1]), mask.shape[-1]), width)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def layer_weight_counts(weight, layer, eps=0.0, *, isa=None):

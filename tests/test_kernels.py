@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dnnsched import kernels
 from dnnsched._native import _kernels
 from dnnsched._reference import counts as twin
+from dnnsched.accel import sanger_mask_stats
 from dnnsched.config import ISA_LEVELS, runnable_isa_levels
 from dnnsched.layers import Layer
 
@@ -172,6 +173,17 @@ def test_density():
 def test_bad_arguments_are_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_set_tail_bits_are_refused():
+    mask = kernels.pack_mask(np.ones((2, 4, 4)))
+    mask[1, 3] |= np.uint64(1 << 63)
+    with pytest.raises(ValueError, match="act: mask: expected zeros beyond column 4, got a one in row 7"):
+        kernels.window_counts(mask, CONV)
+    with pytest.raises(ValueError, match="act: mask: expected zeros beyond column 4, got a one in row 7"):
+        kernels.valid_macs(mask, np.ones((3, 2, 3, 3)), CONV)
+    with pytest.raises(ValueError, match="mask: expected zeros beyond column 4"):
+        sanger_mask_stats(mask, pad=True)
 
 
 CONV = Layer("c", in_channels=2, out_channels=3, in_h=4, in_w=4, kernel_h=3, kernel_w=3, padding="same")

@@ -38,6 +38,21 @@ dns_count_limit(double eps)
 }
 
 dns_status
+dns_mask_check(const uint64_t *bits, size_t rows, size_t width, dns_error *err)
+{
+    const size_t words = dns_mask_words(width);
+    if (width % 64 == 0) {
+        return DNS_OK;
+    }
+    const uint64_t tail = ~(uint64_t)0 << width % 64;
+    for (size_t r = 0; r < rows; r++) {
+        DNS_REQUIRE((bits[r * words + words - 1] & tail) == 0, err, DNS_ERR_VALUE, r,
+                    "mask: expected zeros beyond column %zu, got a one in row %zu", width, r);
+    }
+    return DNS_OK;
+}
+
+dns_status
 dns_count_check_eps(double eps, dns_error *err)
 {
     DNS_REQUIRE(eps >= 0.0, err, DNS_ERR_VALUE, -1, "eps: expected a number >= 0, got %g", eps);

@@ -425,6 +425,20 @@ test_columns_equal_direct_visits(void)
 }
 
 static void
+test_mask_check_finds_a_set_tail_bit(void)
+{
+    uint64_t bits[6] = {0, 1, 0, 1, 0, 1};
+    dns_error err = {DNS_OK, 0, ""};
+    CHECK_I64(dns_mask_check(bits, 3, 65, &err), DNS_OK);
+    CHECK_I64(dns_mask_check(bits, 3, 128, &err), DNS_OK);
+    CHECK_I64(dns_mask_check(bits, 0, 65, &err), DNS_OK);
+    bits[3] = 3;
+    CHECK_I64(dns_mask_check(bits, 3, 66, &err), DNS_OK);
+    CHECK_I64(dns_mask_check(bits, 3, 65, &err), DNS_ERR_VALUE);
+    CHECK_I64(err.index, 1);
+}
+
+static void
 test_multiply_chain(void)
 {
     CHECK_I64(dns_probe_multiply_chain(3, 0), 3);
@@ -474,4 +488,5 @@ TAP_MAIN(TAP(test_select_gives_the_level_asked_for), TAP(test_pack_every_tail_an
          TAP(test_bit_counts_rows_tiles_and_masked_sums), TAP(test_window_span_matches_enumeration),
          TAP(test_valid_macs_equal_direct_convolution),
          TAP(test_workspace_is_all_that_windows_touch), TAP(test_columns_equal_direct_visits),
-         TAP(test_multiply_chain), TAP(test_rejected_arguments))
+         TAP(test_mask_check_finds_a_set_tail_bit), TAP(test_multiply_chain),
+         TAP(test_rejected_arguments))

@@ -262,6 +262,32 @@ row_any(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(check_mask_doc, "check_mask(bits, width, /)\n--\n\n"
+                             "ValueError unless the tails of mask rows (R, words) are zero.");
+
+static PyObject *
+check_mask(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (dnspy_nargs("check_mask", nargs, 2, 2) < 0) {
+        return NULL;
+    }
+    const size_t width = positive(args[1], "width");
+    if (width == 0) {
+        return NULL;
+    }
+    const npy_intp dims[2] = {-1, (npy_intp)dns_mask_words(width)};
+    PyArrayObject *bits = dnspy_want_shape(args[0], "mask", NPY_UINT64, 2, dims, DNSPY_IN);
+    if (bits == NULL) {
+        return NULL;
+    }
+    dns_error err;
+    const dns_status status = dns_mask_check(PyArray_DATA(bits), DIM(bits, 0), width, &err);
+    if (status != DNS_OK) {
+        return dnspy_raise(PyModule_GetState(module), status, &err);
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(tiles_doc,
              "tiles(bits, width, th, tw, out, isa, /)\n--\n\n"
              "Ones per th x tw tile of mask planes (P, H, words) into uint64 (P, TY, TX).");
@@ -547,6 +573,7 @@ static PyMethodDef methods[] = {
     FAST(popcounts),
     FAST(row_any),
     FAST(tiles),
+    FAST(check_mask),
     FAST(weights),
     FAST(windows),
     FAST(valid_macs),

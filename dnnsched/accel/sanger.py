@@ -185,6 +185,9 @@ def _masks(mask, key_mask, pad):
         mask = kernels.pack_mask(mask)
     elif mask.shape[-1] != -(-seq // 64):
         raise ValueError(f"mask: expected {-(-seq // 64)} words per row of {seq} tokens, got shape {mask.shape}")
+    elif seq % _VECTOR:
+        mask = np.ascontiguousarray(mask)
+        kernels.check_tails(mask, seq, "mask")
     lead = mask.shape[:-3]
     heads = mask.shape[-3] if mask.ndim > 2 else 1
     mask = mask.reshape(math.prod(lead), heads, seq, mask.shape[-1])

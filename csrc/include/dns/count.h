@@ -101,6 +101,10 @@ const dns_count_ops *dns_count_ops_select(dns_isa isa);
  * float, inf and NaN do. */
 uint32_t dns_count_limit(double eps);
 
+/* Fails with DNS_ERR_VALUE at the first row (index) of a mask whose tail bits are not all zero. */
+DNS_NODISCARD dns_status dns_mask_check(const uint64_t *bits, size_t rows, size_t width,
+                                        dns_error *err);
+
 /* Fails with DNS_ERR_VALUE unless eps >= 0. */
 DNS_NODISCARD dns_status dns_count_check_eps(double eps, dns_error *err);
 
