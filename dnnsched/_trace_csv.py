@@ -18,6 +18,8 @@ import numpy as np
 
 from dnnsched._arrays import as_float64, check_choice, check_elements, check_int
 from dnnsched._csvio import column, header_names, read_bytes, read_columns, write_columns
+from dnnsched._native import _accel
+from dnnsched.accel import Sanger
 from dnnsched.errors import FormatError
 
 ACCELERATORS = ("sanger", "eyeriss_v2")
@@ -25,31 +27,13 @@ _INDEX = "index.json"
 _MARK = {"sanger": "50%-skip", "eyeriss_v2": "sim_lat"}
 
 
-def sanger_seconds(density, load_balance, seq_len):
-    """Latency of one attention layer on Sanger by the formula of its public cost model.
-
-    :class:`dnnsched.accel.Sanger` computes the same function; here the operations come in the order of the public
-    code, so that a run on its files takes the same decisions to the last bit.
-
-    Parameters
-    ----------
-    density, load_balance : float64 arrays
-        Share of kept scores, and load balance with 32 elements per row; an empty mask (density 0) costs the
-        projections of queries, keys and values only.
-    seq_len : int
-
-    Returns
-    -------
-    float64 array, seconds
-    """
-    macs = seq_len * 768 * 768 * 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sub_rows = density / load_balance / 0.25 * seq_len
-        project = macs / 1e9 / (2048 / density * load_balance)
-    empty = density == 0
-    sub_rows, project = np.where(empty, 0.0, sub_rows), np.where(empty, 0.0, project)
-    tile_row = ((768 + 64) + (sub_rows + 64)) * (seq_len / 64)
-    return macs * 3 / 1e9 / 2048 + sub_rows / 64 * tile_row / 1e9 + project
+def _sanger_seconds(density, load_balance, seq_len):
+    """Seconds of attention layers by Sanger's public cost model, in the order of its operations."""
+    flat = [np.ascontiguousarray(a).reshape(-1) for a in (density, load_balance)]
+    tokens, seconds = np.full(density.size, seq_len, np.int64), np.empty(density.size)
+    device = Sanger(compat="artifact")
+    _accel.sanger_latency(device._compat, device.version, device.width, device.pes, *flat, tokens, seconds)
+    return seconds.reshape(density.shape)
 
 
 def _schema(path, accelerator):
@@ -140,7 +124,7 @@ def read_dysta_csv(path, accelerator=None, seq_len=512, *, model=None, pattern=N
                           "the two do not belong to one mask", stacklevel=2)
     ids, width, code = _grid(path, lines, batch, layer, "batch", "layer")
     latency, zeros = np.empty(len(code)), np.empty(len(code))
-    latency[code] = sanger_seconds(sparsity, value, seq_len) if sanger else value
+    latency[code] = _sanger_seconds(sparsity, value, seq_len) if sanger else value
     zeros[code] = 1 - sparsity if sanger else sparsity
     meta = {"file": path.name, "accelerator": accelerator}
     if sanger:
@@ -207,7 +191,7 @@ def _load_balance(latency, density, given, seq_len):
             raise ValueError(f"load_balance: expected the shape of latency {latency.shape}, got {given.shape}")
         check_elements(given, "load_balance", ~((given > 0) & (given <= 1)) & (density > 0), "a value in (0, 1]",
                        ("sample", "layer"))
-    again = sanger_seconds(density, given, seq_len)
+    again = _sanger_seconds(density, given, seq_len)
     check_elements(latency, "latency", ~(np.abs(again - latency) <= 1e-9 * latency),
                    f"what Sanger's formula gives for some load balance in (0, 1] at seq_len {seq_len}",
                    ("sample", "layer"))

@@ -420,7 +420,7 @@ def register(name, loader, description, origin):
 
 
 def _builtin_sets():
-    import dnnsched._recorded  # noqa: F401  registers the recorded sets
+    import dnnsched._recorded
     try:
         import dnnsched._sets  # noqa: F401  registers sets A and B
     except ModuleNotFoundError as exc:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from dnnsched import FormatError, Trace, TraceSet, Workload, accel, traces, workloads
 from dnnsched._csvio import column
 from dnnsched._native import _csv
-from dnnsched._trace_csv import sanger_seconds
 
 EYERISS = """overall-sparsity,sim_lat,batch-indx,layer-indx
 0.5,0.001,0,0
@@ -209,7 +208,11 @@ def test_sanger_files_hold_densities(tmp_path):
             assert t == pytest.approx(closed, rel=1e-14)
 
 
-def test_sanger_formula_matches_the_table_and_the_cost_model():
+def sanger_seconds(density, balance, seq_len):
+    return accel.Sanger(compat="artifact").latency(density, balance, seq_len)
+
+
+def test_sanger_formula_matches_the_table():
     table = {128: (.2301, .2437, .2673, .2918, .3174), 384: (.7008, .7649, .8940, 1.0506, 1.2349),
              512: (.9424, 1.0486, 1.2780, 1.5729, 1.9333)}
     r = np.array([.1, .25, .5, .75, 1])
@@ -217,11 +220,6 @@ def test_sanger_formula_matches_the_table_and_the_cost_model():
         assert np.abs(sanger_seconds(r, np.ones(5), s) * 1e3 - want).max() < 5.1e-5
     empty = sanger_seconds(np.array([0.0, 0.0]), np.array([0.0, 1.0]), 512)
     assert empty.tolist() == [6 * 512 * 768**2 / 2048e9] * 2
-    rng = np.random.default_rng(0)
-    lb = rng.uniform(0.3, 1, 1000)
-    density = lb * rng.random(1000)
-    np.testing.assert_allclose(accel.Sanger(compat="artifact").latency(density, lb, 512),
-                               sanger_seconds(density, lb, 512), rtol=1e-12)
 
 
 def public_sanger(density, balance, s):

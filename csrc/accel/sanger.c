@@ -31,6 +31,7 @@
 #include "dns/accel_sanger.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define VECTOR 64
@@ -52,21 +53,39 @@ dns_sanger_check(const dns_sanger *m, dns_error *err)
     return DNS_OK;
 }
 
-/* Seconds at slot share r. */
+/* The public model, version 2, with its operations in their order: traces read from its files give the
+ * latencies that its authors scheduled, to the last bit. */
 static double
-layer_seconds(const dns_sanger *m, double r, double s)
+artifact_seconds(const dns_sanger *m, double density, double lb, double s)
 {
-    const int artifact = m->compat == DNS_COMPAT_ARTIFACT;
+    const double width = (double)m->width;
+    const double ops = s * width * width * 2.0;
+    const double linear = ops * 3.0 / 1e9 / 2048.0;
+    if (density == 0.0) {
+        return linear;
+    }
+    const double sub_rows = density / lb / ARTIFACT_SHARE * s;
+    const double tile_row = ((width + VECTOR) + (sub_rows + VECTOR)) * (s / VECTOR);
+    return linear + sub_rows / VECTOR * tile_row / CLOCK_HZ + ops / 1e9 / (2048.0 / density * lb);
+}
+
+/* Seconds at slot share r = density/lb. */
+static double
+layer_seconds(const dns_sanger *m, double density, double lb, double s)
+{
+    const bool artifact = m->compat == DNS_COMPAT_ARTIFACT;
+    if (artifact && m->version == 2) {
+        return artifact_seconds(m, density, lb, s);
+    }
+    const double r = lb > 0.0 ? density / lb : 0.0;
     const double width = (double)m->width;
     const double projection = 2.0 * s * width * width / OPS_PER_S;
     const double dense = 3.0 * projection + projection * (artifact ? r : 1.0);
     if (m->version == 1) {
         return dense + 4.0 * s * s * width * r / OPS_PER_S;
     }
-    const double n = r / (artifact ? ARTIFACT_SHARE : (double)m->pes / VECTOR) * s;
-    const double down = artifact ? n / VECTOR : ceil(n / VECTOR);
-    const double across = artifact ? s / VECTOR : ceil(s / VECTOR);
-    return dense + down * ((width + VECTOR) + (n + VECTOR)) * across / CLOCK_HZ;
+    const double n = r / ((double)m->pes / VECTOR) * s;
+    return dense + ceil(n / VECTOR) * ((width + VECTOR) + (n + VECTOR)) * ceil(s / VECTOR) / CLOCK_HZ;
 }
 
 dns_status
@@ -89,7 +108,7 @@ dns_sanger_latency(const dns_sanger *m, size_t n, const double *density, const d
     for (size_t i = 0; i < n; i++) {
         const double r = lb[i] > 0.0 ? density[i] / lb[i] : 0.0;
         largest = r > largest ? r : largest;
-        seconds[i] = layer_seconds(m, r, (double)seq[i]);
+        seconds[i] = layer_seconds(m, density[i], lb[i], (double)seq[i]);
     }
     if (ratio_max != NULL) {
         *ratio_max = largest;
