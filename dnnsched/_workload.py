@@ -68,7 +68,7 @@ class Workload:
         deadline = as_float64(deadline, "deadline", 1)
         check_elements(deadline, "deadline", np.isnan(deadline) | (deadline == -np.inf), "a time in seconds, or inf")
         priority = np.ones(n) if priority is None else as_float64(priority, "priority", 1)
-        check_elements(priority, "priority", ~(np.isfinite(priority) & (priority >= 0)), "a finite value >= 0")
+        check_elements(priority, "priority", ~(np.isfinite(priority) & (priority > 0)), "a finite value > 0")
         sample = as_int32(sample, "sample", 0, 2**31 - 1)
         for name, array in (("model", model), ("sample", sample), ("deadline", deadline), ("priority", priority)):
             if len(array) != n:

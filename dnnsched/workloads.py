@@ -101,7 +101,7 @@ class _Plan:
             weight = np.ones(len(value))
         if len(value) == 0:
             raise ValueError("priorities: expected at least one value, got none")
-        check_elements(value, "priorities", ~(np.isfinite(value) & (value >= 0)), "a finite value >= 0", ("position",))
+        check_elements(value, "priorities", ~(np.isfinite(value) & (value > 0)), "a finite value > 0", ("position",))
         check_elements(weight, "priorities", ~(np.isfinite(weight) & (weight >= 0)), "a weight >= 0", ("position",))
         if weight.sum() <= 0:
             raise ValueError("priorities: expected at least one weight > 0")
