@@ -446,11 +446,11 @@ def test_rng_forms():
     ({"rate": 1, "semantics": "exact"}, "semantics: expected one of 'paper', 'artifact'"),
     ({"rate": 1, "mix": {"x": 1}}, r"mix: expected keys of the trace set \(m0, m1\), got 'x'"),
     ({"rate": 1, "mix": {"m0": 0}}, "mix: expected at least one weight > 0"),
-    ({"rate": 1, "mix": {"m0": -1}}, r"mix\['m0'\]: expected a finite value > 0, got -1"),
+    ({"rate": 1, "mix": {"m0": -1}}, r"mix\['m0'\]: expected a finite value >= 0, got -1"),
     ({"rate": 1, "n_samples": 8}, "n_samples: expected at most the 7 samples of trace 'm0', got 8"),
     ({"rate": 1, "n_samples": 0}, "n_samples: expected an integer >= 1"),
     ({"rate": 1, "priorities": []}, "priorities: expected at least one value"),
-    ({"rate": 1, "priorities": (1, -1)}, "priorities: position 1: expected a finite value >= 0"),
+    ({"rate": 1, "priorities": (1, -1)}, "priorities: position 1: expected a finite value > 0"),
     ({"rate": 1, "priorities": {1: 0}}, "priorities: expected at least one weight > 0"),
 ])
 def test_bad_builder_arguments_are_named(kwargs, message):
