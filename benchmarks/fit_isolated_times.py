@@ -15,7 +15,8 @@ What is fitted: attention, the FCFS points of Fig. 15 (ANTT, violations) and Fig
 constants; CNN, ANTT and violations of FCFS, SJF, PREMA, Planaria, SDRM3 and Dysta at 2 and 3 requests/s and a
 multiplier of 10, for 12 constants. Loss: mean over the cells of ((ours - published) / max(published, floor))^2, floor
 1 for ANTT and 3 points for violations. All other cells are predictions; the table marks which is which.
-Needs SciPy. The constants themselves stand in dnnsched/_sets.py.
+Refresh the manifest afterwards (python tools/manifest.py). Needs SciPy for a fit.
+The constants themselves stand in dnnsched/_sets.py.
 """
 
 import argparse
