@@ -129,9 +129,9 @@ def steady(scheduler, semantics, backlog, seconds, repeats):
         n, probe = max(2 * backlog, 64), None
         while probe is None or probe["cpu_s"] < seconds / 16:
             probe, n = run(n), n * 4
-        if abs(probe["backlog"] / backlog - 1.0) < 0.15 or start == 1:
+        if abs(probe["backlog"] / backlog - 1.0) < 0.15 or start == 2:
             break
-        start = max(1, round(start * backlog / probe["backlog"]))
+        start = max(2, round(start * backlog / probe["backlog"]))
     n = max(1, int(probe["requests"] * seconds / max(probe["cpu_s"], 1e-9)))
     return best([run(n) for _ in range(repeats)])
 
@@ -161,9 +161,9 @@ def artifact(scheduler, backlog, seconds, repeats):
         n = start + 64
         while (probe := artifact_run(scheduler, start, n))["cpu_s"] < seconds / 8:
             n *= 2
-        if abs(probe["backlog"] / backlog - 1.0) < 0.15 or start == 1 or scheduler == "fcfs":
+        if abs(probe["backlog"] / backlog - 1.0) < 0.15 or start == 2 or scheduler == "fcfs":
             break
-        start = max(1, round(start * backlog / probe["backlog"]))
+        start = max(2, round(start * backlog / probe["backlog"]))
     n = start + max(64, int((n - start) * seconds / probe["cpu_s"]))
     return best([artifact_run(scheduler, start, n) for _ in range(repeats)])
 

@@ -28,6 +28,10 @@ check_reach(const dns_sim *s, int32_t table, int64_t off, int64_t span, const ch
         return DNS_OK;
     }
     const dns_table *t = &s->tables[table];
+    BAD(off < 0 || span > t->n || off > t->n - span, DNS_ERR_SHAPE, index,
+        "%s %lld: column %lld and the %lld from there are not within table %d, which has %lld "
+        "cells",
+        what, (long long)index, (long long)off, (long long)span, (int)table, (long long)t->n);
     int64_t top = off + span - 1;
     for (int a = 0; a < DNS_N_AXIS; a++) {
         if (t->by[a] > 0) {
@@ -36,10 +40,10 @@ check_reach(const dns_sim *s, int32_t table, int64_t off, int64_t span, const ch
                 (int)table);
             top += t->by[a] * (t->ext[a] - 1);
         }
+        BAD(top >= t->n, DNS_ERR_SHAPE, index,
+            "%s %lld: reaches cell %lld of table %d, which has %lld", what, (long long)index,
+            (long long)top, (int)table, (long long)t->n);
     }
-    BAD(off < 0 || top >= t->n, DNS_ERR_SHAPE, index,
-        "%s %lld: reaches cell %lld of table %d, which has %lld", what, (long long)index,
-        (long long)top, (int)table, (long long)t->n);
     return DNS_OK;
 }
 
@@ -111,8 +115,8 @@ check_program(const dns_sim *s, int32_t i, dns_error *err)
     sim_program *g = &s->programs[i];
     const dns_program *p = &g->p;
     BAD(p->n_stage < 1 || p->stage0 < 0 || p->stage0 > s->sys.n_stage - p->n_stage, DNS_ERR_SHAPE,
-        i, "program %d: stages %d..%d are not within the %d stages", (int)i, (int)p->stage0,
-        (int)(p->stage0 + p->n_stage - 1), (int)s->sys.n_stage);
+        i, "program %d: %d stages from %d on are not within the %d stages", (int)i, (int)p->n_stage,
+        (int)p->stage0, (int)s->sys.n_stage);
     const int32_t est[4] = {p->est, p->next, p->iso, p->gamma};
     g->n_sample = INT64_MAX;
     g->n_row = INT64_MAX;
@@ -242,10 +246,6 @@ check_rest(const dns_sim *s, dns_error *err)
 dns_status
 dns_sim_check(dns_sim *s, dns_error *err)
 {
-    BAD(s->sys.n_stage < 1 || s->sys.n_program < 1 || s->sys.n_pool < 1, DNS_ERR_SHAPE, -1,
-        "system: expected at least one stage, program and pool");
-    BAD(s->sys.n_owner < 1 || s->sys.n_column < 0 || s->sys.n_home < 0 || s->sys.n_table < 0,
-        DNS_ERR_SHAPE, -1, "system: expected at least one owner");
     DNS_TRY(check_pools(s, err));
     uint8_t *timed = dns_mem_zero(&s->alloc, (size_t)s->sys.n_table, 1);
     BAD(timed == NULL, DNS_ERR_MEMORY, -1, "system: no memory");

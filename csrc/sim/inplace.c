@@ -76,7 +76,7 @@ run_keyed(dns_sim *s, sim_pool *p, sim_job *j, sim_res *r, double h, run_sums *a
             key = p->pol.key_sign * j->est[j->k];
         }
         else {
-            key = dns_sim_key(s, p, j);
+            key = dns_sim_key(s, p, j, a->t);
         }
         if (!(key < top || (key == top && wins_tie))) {
             j->k--;
@@ -125,8 +125,10 @@ run_scan(dns_sim *s, sim_pool *p, sim_res *r, int32_t ri, double h, run_sums *a,
         const double sw = sim_switch_state(r, sim_stage_of(s, j), j);
         sim_job_starts(j, a->t, ri);
         j->variant = 0;
+        p->param[DNS_P_STATE] = r->state;
         r->switched_s += sw;
         a->t += sw;
+        r->t0_s = a->t;
         a->service = j->service_s;
         DNS_TRY(add_stage(s, j, r, a));
     }
@@ -182,7 +184,7 @@ dns_sim_go_on(dns_sim *s, int32_t ri, double t, bool *went)
         r->busy = false;
         r->n = 0;
         p->n_free++;
-        return DNS_OK;
+        return dns_sim_hook(s, p, DNS_HOOK_IDLE, ri);
     }
     j->service_s = a.service;
     r->t1_s = a.t;

@@ -235,6 +235,7 @@ static dns_status
 flush(dns_sim *s, bool *progress)
 {
     const int64_t stages = s->stats.stages, events = s->n_ev - s->n_timer;
+    s->flushed = true;
     for (int32_t pi = 0; pi < s->sys.n_pool; pi++) {
         sim_pool *p = &s->pools[pi];
         p->param[DNS_P_FLUSH] = 1.0;
@@ -273,7 +274,6 @@ apply_scenario(dns_sim *s)
 {
     const int32_t i = s->scn++;
     const dns_scenario *row = &s->scenario[i];
-    s->flushed = false;
     if (row->op == DNS_SCN_USER) {
         sim_pool *p = &s->pools[row->target];
         s->ctl.scenario_value = row->value;
@@ -367,9 +367,11 @@ at_end(dns_sim *s, int kind, dns_sim_state *state, bool *go)
         s->n_ev == s->n_timer && !sim_more_arrivals(s) && s->scn >= s->sys.n_scenario;
     if (kind == EV_NONE || only_timers) {
         bool progress = false;
-        DNS_TRY(flush(s, &progress));
+        if (!s->flushed) {
+            DNS_TRY(flush(s, &progress));
+        }
         if (progress) {
-            s->idle_ticks = 0;
+            s->idle_ticks = s->asking >= 0 ? s->idle_ticks : 0;
             *go = true;
             return DNS_OK;
         }
@@ -418,6 +420,7 @@ run_loop(dns_sim *s, dns_sim_state *state)
             s->stuck = 0;
         }
         s->stats.events++;
+        s->flushed = false;
         if (kind == EV_ARRIVAL) {
             DNS_TRY(dns_sim_release(s));
         }

@@ -220,7 +220,7 @@ write_all(const dns_sim *s, uint64_t need, double *at, int64_t ld, const sim_job
 }
 
 double
-dns_sim_key(dns_sim *s, sim_pool *p, const sim_job *j)
+dns_sim_key(dns_sim *s, sim_pool *p, const sim_job *j, double now)
 {
     double one[DNS_N_FEATURE] = {0};
     double key = NAN;
@@ -228,7 +228,7 @@ dns_sim_key(dns_sim *s, sim_pool *p, const sim_job *j)
     if (p->pol.key_column >= 0) {
         return p->pol.key_sign * one[p->pol.key_column];
     }
-    p->pol.score(s->now, 1, one, 1, p->param, &key, p->pol.user);
+    p->pol.score(now, 1, one, 1, p->param, &key, p->pol.user);
     return key;
 }
 
@@ -301,7 +301,7 @@ dns_sim_scan_remove(dns_sim *s, sim_pool *p, int64_t slot)
 static dns_status
 heap_insert(dns_sim *s, sim_pool *p, sim_job *j, int32_t ji)
 {
-    j->key = dns_sim_key(s, p, j);
+    j->key = dns_sim_key(s, p, j, s->now);
     if (isnan(j->key)) {
         s->failed = true;
         return dns_fail(s->err, DNS_ERR_POLICY, j->id,
@@ -312,14 +312,21 @@ heap_insert(dns_sim *s, sim_pool *p, sim_job *j, int32_t ji)
     return DNS_OK;
 }
 
+/* A new job goes to the end. One that comes back from a run started before nearly all that wait, so
+ * its place is searched from the head: O(resources). */
 static void
 ring_insert(dns_sim *s, sim_pool *p, const sim_job *j, int32_t ji)
 {
-    const int64_t mask = p->room - 1;
-    int64_t i = p->n++;
-    while (i > 0 && s->jobs[p->job[(p->head + i - 1) & mask]].seq > j->seq) {
-        p->job[(p->head + i) & mask] = p->job[(p->head + i - 1) & mask];
-        i--;
+    const int64_t mask = p->room - 1, n = p->n++;
+    if (n == 0 || s->jobs[p->job[(p->head + n - 1) & mask]].seq < j->seq) {
+        p->job[(p->head + n) & mask] = ji;
+        return;
+    }
+    p->head = (p->head - 1) & mask;
+    int64_t i = 0;
+    while (s->jobs[p->job[(p->head + i + 1) & mask]].seq < j->seq) {
+        p->job[(p->head + i) & mask] = p->job[(p->head + i + 1) & mask];
+        i++;
     }
     p->job[(p->head + i) & mask] = ji;
 }

@@ -215,7 +215,7 @@ pick_artifact_few(const view *v, double now, int64_t n, double eta)
     double best = 0.0;
     at = -1;
     settle(v, 0, n, now, q, eta, bound, &best, &at);
-    return at;
+    return at >= 0 ? at : 0;
 }
 
 static int64_t

@@ -68,6 +68,12 @@ static dns_status
 copy_system(dns_sim *s, const dns_system *sys, dns_error *err)
 {
     const dns_alloc *a = &s->alloc;
+    DNS_REQUIRE(sys->n_stage > 0 && sys->n_program > 0 && sys->n_pool > 0 && sys->n_resource > 0 &&
+                    sys->n_owner > 0,
+                err, DNS_ERR_SHAPE, -1,
+                "system: expected at least one stage, program, pool, resource and owner");
+    DNS_REQUIRE(sys->n_table >= 0 && sys->n_scenario >= 0 && sys->n_column >= 0 && sys->n_home >= 0,
+                err, DNS_ERR_SHAPE, -1, "system: a count is negative");
     s->sys = *sys;
     s->tables = copy_of(a, sys->tables, sys->n_table, sizeof *s->tables);
     s->stages = copy_of(a, sys->stages, sys->n_stage, sizeof *s->stages);
@@ -223,6 +229,8 @@ dns_status
 dns_sim_slices(dns_sim *s, dns_slice *slices, int64_t cap, dns_error *err)
 {
     DNS_REQUIRE(!s->started, err, DNS_ERR_STATE, -1, "slices: the simulation has started");
+    DNS_REQUIRE(cap >= 0, err, DNS_ERR_VALUE, -1, "slices: expected room for >= 0, got %lld",
+                (long long)cap);
     s->slices = slices;
     s->slice_room = cap;
     s->go_on = false;

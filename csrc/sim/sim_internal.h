@@ -122,7 +122,7 @@ struct dns_sim {
 
     double now, area_t;
     int64_t seq, n_dirty, fuel, stuck, idle_ticks;
-    bool flushed;
+    bool flushed; /* the pools were asked with the flush flag since the last event */
     int32_t asking;
     int64_t chosen; /* CHOSEN_NONE = no answer yet */
     dns_results results;
@@ -146,7 +146,7 @@ dns_status dns_sim_push(dns_sim *s, sim_pool *p, int32_t ji);
 dns_status dns_sim_reinsert(dns_sim *s, sim_pool *p, int32_t ji);
 void dns_sim_scan_remove(dns_sim *s, sim_pool *p, int64_t slot);
 sim_heap_item dns_sim_heap_pop(sim_pool *p);
-double dns_sim_key(dns_sim *s, sim_pool *p, const sim_job *j);
+double dns_sim_key(dns_sim *s, sim_pool *p, const sim_job *j, double now);
 dns_status dns_sim_scan_odd(dns_sim *s, const sim_pool *p, double now, int64_t picked,
                             int64_t *slot);
 dns_status dns_sim_scan_scores(dns_sim *s, sim_pool *p, double now, int64_t *slot);

@@ -1,9 +1,11 @@
 /* Chrome trace-event JSON, streamed.
  *
- *   process 1  one thread per resource; an "X" slice per stage of a run (they never overlap), an
- * instant "i" where a request is preempted process 2  an async span "b" .. "e" per request from
- * arrival to completion, an instant "n" at its first start, an "i" where it misses its deadline; a
- * counter "C" of requests in the system flows      "s" at the arrival, "f" at the first slice
+ * Process 1 has one thread per resource: an "X" slice per stage of a run (they never overlap) and
+ * an instant "i" where a request is preempted. Process 2 has one thread per name: an async span "b"
+ * to "e" per request from arrival to completion, an instant "n" at its first start, an "i" where it
+ * misses its deadline, and a counter "C" of requests in the system. A flow "s" to "f" leads from a
+ * request's arrival to its first slice; viewers tie flows to slices, so the arrival is a slice of
+ * one nanosecond.
  *
  * Times are microseconds with three decimals, printed from integer nanoseconds so that no locale
  * can change the decimal point. Events beyond the cap are counted, never dropped silently.
@@ -20,6 +22,7 @@ typedef struct writer {
     char *buf;
     size_t room, n;
     int64_t events, cut;
+    bool open; /* the list has an element */
     bool failed;
 } writer;
 
@@ -65,11 +68,17 @@ put_int(writer *w, int64_t x)
     put(w, p);
 }
 
-/* Seconds as microseconds with three decimals. */
-static void
-put_us(writer *w, double t_s)
+/* Whole nanoseconds; what no clock of ours reaches is held at 290 years. */
+static int64_t
+ns_of(double t_s)
 {
-    const int64_t ns = (int64_t)llround(t_s * 1e9);
+    return (int64_t)llround((t_s < 9.2e9 ? t_s : 9.2e9) * 1e9);
+}
+
+/* Nanoseconds as microseconds with three decimals. */
+static void
+put_us(writer *w, int64_t ns)
+{
     char part[5] = {'.', (char)('0' + ns % 1000 / 100), (char)('0' + ns % 100 / 10),
                     (char)('0' + ns % 10), '\0'};
     put_int(w, ns / 1000);
@@ -84,14 +93,14 @@ open_event(writer *w, const char *phase, int pid, int64_t tid, double t_s)
         w->cut++;
         return false;
     }
-    put(w, w->events > 0 ? ",\n{\"ph\":\"" : "\n{\"ph\":\"");
+    put(w, ",\n{\"ph\":\"");
     put(w, phase);
     put(w, "\",\"pid\":");
     put_int(w, pid);
     put(w, ",\"tid\":");
     put_int(w, tid);
     put(w, ",\"ts\":");
-    put_us(w, t_s);
+    put_us(w, ns_of(t_s));
     w->events++;
     return true;
 }
@@ -114,8 +123,8 @@ put_name(writer *w, const char *name)
 static void
 metadata(writer *w, const char *what, int pid, int64_t tid, const char *name, int64_t number)
 {
-    put(w, w->events > 0 ? ",\n" : "\n");
-    put(w, "{\"ph\":\"M\",\"pid\":");
+    put(w, w->open ? ",\n{\"ph\":\"M\",\"pid\":" : "\n{\"ph\":\"M\",\"pid\":");
+    w->open = true;
     put_int(w, pid);
     put_field(w, ",\"tid\":", tid);
     put_name(w, what);
@@ -125,17 +134,28 @@ metadata(writer *w, const char *what, int pid, int64_t tid, const char *name, in
         put_int(w, number);
     }
     put(w, "\"}}");
-    w->events++;
 }
 
-/* One request's id in an async or flow event. */
+/* One request's id in an async event: of its process. */
 static void
-put_request(writer *w, const char *category, int64_t id)
+put_request(writer *w, int64_t id)
 {
-    put(w, ",\"cat\":\"");
-    put(w, category);
-    put_field(w, "\",\"id2\":{\"local\":\"", id);
+    put_field(w, ",\"cat\":\"request\",\"id2\":{\"local\":\"", id);
     put(w, "\"}");
+}
+
+/* One request's id in a flow, which crosses processes. */
+static void
+put_flow(writer *w, int64_t id)
+{
+    put_field(w, ",\"name\":\"queued\",\"cat\":\"queue\",\"id\":", id);
+}
+
+static void
+put_duration(writer *w, double t0_s, double t1_s)
+{
+    put(w, ",\"dur\":");
+    put_us(w, ns_of(t1_s) - ns_of(t0_s)); /* of the printed times: slices that touch still do */
 }
 
 static void
@@ -146,12 +166,19 @@ write_slice(writer *w, const dns_slice *s)
         return;
     }
     put_name(w, t->names[t->key[s->id]]);
-    put(w, ",\"dur\":");
-    put_us(w, s->t1_s - s->t0_s);
+    put_duration(w, s->t0_s, s->t1_s);
     put_field(w, ",\"args\":{\"request\":", s->id);
     put_field(w, ",\"layer\":", s->stage);
     put_field(w, ",\"batch\":", s->n);
     put(w, "}}");
+}
+
+/* Does slice i belong to the same run as the one before? */
+static bool
+same_run(const dns_slice *s, int64_t i)
+{
+    return i > 0 && s[i].n > 1 && s[i].resource == s[i - 1].resource &&
+           s[i].t0_s == s[i - 1].t0_s && s[i].t1_s == s[i - 1].t1_s && s[i].n == s[i - 1].n;
 }
 
 /* Slices, the end of each request's flow, and the places where a request gave way to another. */
@@ -161,11 +188,12 @@ write_slices(writer *w)
     const dns_timeline *t = w->t;
     for (int64_t i = 0; i < t->n_slice; i++) {
         const dns_slice *s = &t->slices[i];
-        write_slice(w, s);
+        if (!same_run(t->slices, i)) {
+            write_slice(w, s);
+        }
         if (s->stage == 0 && open_event(w, "f", 1, s->resource, s->t0_s)) {
-            put(w, ",\"bp\":\"e\",\"name\":\"queued\"");
-            put_request(w, "queue", s->id);
-            put(w, "}");
+            put_flow(w, s->id);
+            put(w, ",\"bp\":\"e\"}");
         }
         const dns_slice *next = t->n_resource == 1 && i + 1 < t->n_slice ? s + 1 : s;
         const bool gave_way = next->id != s->id && t->finish_s[s->id] > s->t1_s;
@@ -182,35 +210,37 @@ write_request(writer *w, int64_t id)
 {
     const dns_timeline *t = w->t;
     const char *name = t->names[t->key[id]];
-    if (!(t->finish_s[id] >= t->t0_s) || !(t->arrival_s[id] <= t->t1_s) || w->events + 5 > t->cap) {
-        w->cut += 3;
+    if (!(t->finish_s[id] >= t->t0_s) || !(t->arrival_s[id] <= t->t1_s) || w->events + 6 > t->cap) {
+        w->cut += 4;
         return;
     }
     const double from = t->arrival_s[id] > t->t0_s ? t->arrival_s[id] : t->t0_s;
     const double to = t->finish_s[id] < t->t1_s ? t->finish_s[id] : t->t1_s;
     if (open_event(w, "b", 2, t->key[id], from)) {
         put_name(w, name);
-        put_request(w, "request", id);
+        put_request(w, id);
         put_field(w, ",\"args\":{\"request\":", id);
         put(w, "}}");
     }
-    if (t->arrival_s[id] >= t->t0_s && open_event(w, "s", 2, t->key[id], t->arrival_s[id])) {
-        put_name(w, "queued");
-        put_request(w, "queue", id);
+    if (t->arrival_s[id] >= t->t0_s && open_event(w, "X", 2, t->key[id], t->arrival_s[id])) {
+        put(w, ",\"name\":\"arrival\",\"dur\":0.001}");
+        (void)open_event(w, "s", 2, t->key[id], t->arrival_s[id]);
+        put_flow(w, id);
         put(w, "}");
     }
     if (t->first_start_s[id] >= from && t->first_start_s[id] <= to &&
         open_event(w, "n", 2, t->key[id], t->first_start_s[id])) {
         put_name(w, "first start");
-        put_request(w, "request", id);
+        put_request(w, id);
         put(w, "}");
     }
     if (open_event(w, "e", 2, t->key[id], to)) {
         put_name(w, name);
-        put_request(w, "request", id);
+        put_request(w, id);
         put(w, "}");
     }
-    if (t->finish_s[id] > t->deadline_s[id] && open_event(w, "i", 2, t->key[id], to)) {
+    if (t->finish_s[id] > t->deadline_s[id] && t->finish_s[id] <= t->t1_s &&
+        open_event(w, "i", 2, t->key[id], to)) {
         put_field(w, ",\"s\":\"p\",\"name\":\"deadline missed\",\"args\":{\"request\":", id);
         put(w, "}}");
     }

@@ -81,6 +81,7 @@ finish(dns_sim *s, int32_t ji, int status, int32_t last_stage)
         s->stats.dropped++;
     }
     s->stats.finished++;
+    s->stuck = 0;
     j->live = false;
     s->free_jobs[s->n_free_jobs++] = ji;
     return j->pool >= 0 ? dns_sim_hook(s, &s->pools[j->pool], DNS_HOOK_FINISH, j->id) : DNS_OK;
@@ -297,7 +298,6 @@ dns_sim_release(dns_sim *s)
     area(s);
     s->stats.live++;
     s->stats.released++;
-    s->flushed = false;
     const double arrival = w->arrival_s[i];
     *j = (sim_job){
         .arrival_s = arrival,

@@ -14,7 +14,7 @@ typedef struct dns_timeline {
     const char *const *names; /* [n_name], already escaped for JSON strings */
     int32_t n_name, n_resource;
     double t0_s, t1_s;      /* window; events outside are left out */
-    int64_t cap;            /* events at most */
+    int64_t cap;            /* events at most, metadata not counted */
     const char *other_json; /* a JSON object for otherData, or NULL */
 } dns_timeline;
 
