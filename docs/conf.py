@@ -6,10 +6,13 @@ and executed while building; DNNSCHED_DOCS_EXECUTE=off leaves the execution out.
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import dnnsched
 
+os.environ.setdefault("DNNSCHED_PROFILE", "ci")
 HERE = Path(__file__).resolve().parent
 NOTEBOOKS = HERE.parent / "notebooks"
 GALLERY = HERE / "gallery"
@@ -60,4 +63,18 @@ def copy_notebooks():
     (GALLERY / "index.md").write_text(text, encoding="utf-8")
 
 
+def write_cli_help():
+    """The command line's own help, verb by verb."""
+    verbs = ("list", "info", "run", "reproduce", "audit", "validate-run", "export-timeline")
+    text = []
+    for verb in ((), *((v,) for v in verbs)):
+        done = subprocess.run([sys.executable, "-P", "-m", "dnnsched.cli", *verb, "--help"], capture_output=True, text=True,
+                              check=True, env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"})
+        text.append(f"$ dnnsched {' '.join((*verb, '--help'))}\n\n{done.stdout}")
+    folder = HERE / "generated"
+    folder.mkdir(exist_ok=True)
+    (folder / "cli-help.txt").write_text("\n".join(text), encoding="utf-8")
+
+
 copy_notebooks()
+write_cli_help()

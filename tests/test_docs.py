@@ -1,6 +1,7 @@
 """The Python examples of the README and of the documentation run as they are printed."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,14 @@ def test_examples_run(page, tmp_path, monkeypatch):
     for match in BLOCK.finditer(text):
         source = "\n" * text.count("\n", 0, match.start(1)) + match[1]
         exec(compile(source, str(page), "exec"), names)
+
+
+def test_example_configuration_is_accepted():
+    from dnnsched import runconfig
+
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert [s.label for s in runconfig.parse(tomllib.loads(blocks[0])).scheduler] == ["sjf", "dysta slack=clamped"]
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if "gallery" not in p.parts], ids=lambda page: page.stem)
