@@ -68,8 +68,9 @@ def write_cli_help():
     verbs = ("list", "info", "run", "reproduce", "audit", "validate-run", "export-timeline")
     text = []
     for verb in ((), *((v,) for v in verbs)):
-        done = subprocess.run([sys.executable, "-P", "-m", "dnnsched.cli", *verb, "--help"], capture_output=True, text=True,
-                              check=True, env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"})
+        command = [sys.executable, "-P", "-m", "dnnsched.cli", *verb, "--help"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True,
+                              env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"})
         text.append(f"$ dnnsched {' '.join((*verb, '--help'))}\n\n{done.stdout}")
     folder = HERE / "generated"
     folder.mkdir(exist_ok=True)

@@ -245,7 +245,7 @@ split_work(void *work, size_t heads, size_t seq, size_t dim)
     w.q_norm = work;
     w.k_norm = w.q_norm + heads * seq;
     w.score = w.k_norm + heads * seq;
-    w.q_code = (int16_t *)(void *)(w.score + seq);
+    w.q_code = (int16_t *)(w.score + seq);
     w.k_code = w.q_code + heads * seq * dim;
     return w;
 }
