@@ -1,6 +1,11 @@
 """Fixtures that several test files share."""
 
+import os
+
 import pytest
+
+# Interpreters that tests start import the installed package, not the sources in the current folder.
+os.environ["PYTHONSAFEPATH"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -53,8 +53,8 @@ dns_sanger_check(const dns_sanger *m, dns_error *err)
     return DNS_OK;
 }
 
-/* The public model, version 2, with its operations in their order: traces read from its files give the
- * latencies that its authors scheduled, to the last bit. */
+/* The public model, version 2, with its operations in their order: traces read from its files give
+ * the latencies that its authors scheduled, to the last bit. */
 static double
 artifact_seconds(const dns_sanger *m, double density, double lb, double s)
 {
@@ -85,7 +85,8 @@ layer_seconds(const dns_sanger *m, double density, double lb, double s)
         return dense + 4.0 * s * s * width * r / OPS_PER_S;
     }
     const double n = r / ((double)m->pes / VECTOR) * s;
-    return dense + ceil(n / VECTOR) * ((width + VECTOR) + (n + VECTOR)) * ceil(s / VECTOR) / CLOCK_HZ;
+    return dense +
+           ceil(n / VECTOR) * ((width + VECTOR) + (n + VECTOR)) * ceil(s / VECTOR) / CLOCK_HZ;
 }
 
 dns_status
