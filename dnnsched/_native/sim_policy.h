@@ -2,9 +2,7 @@
 #ifndef DNNSCHED_SIM_POLICY_H
 #define DNNSCHED_SIM_POLICY_H
 
-#include "dnspy.h"
-
-#include "dns/sim.h"
+#include "sim_view.h"
 
 /* Memory that NumPy views may outlive: blocks are freed together, when the last owner goes. */
 typedef struct sim_arena sim_arena;
@@ -13,9 +11,6 @@ dns_alloc sim_arena_alloc(sim_arena *a);
 
 typedef struct py_policy py_policy;
 
-/* Heap types View and Control, kept in the module's state. */
-int sim_policy_types(PyObject *module, PyTypeObject **view, PyTypeObject **control);
-
 /* Wraps obj (score(view) or pick(view), optional batch, outcome, on_* hooks, kind, needs, check)
  * and fills *out; NULL with an exception when it is no scheduler. `owner` is the arena's capsule.
  */
@@ -23,8 +18,5 @@ py_policy *sim_policy_new(PyObject *obj, PyObject *owner, sim_arena *arena, PyTy
                           PyTypeObject *control_type, PyObject *state_error, dns_policy *out);
 void sim_policy_free(py_policy *p);
 int sim_policy_traverse(py_policy *p, visitproc visit, void *arg);
-
-/* Lower-case column names, DNS_N_FEATURE of them. */
-extern const char *const sim_feature_names[DNS_N_FEATURE];
 
 #endif

@@ -701,7 +701,7 @@ module_exec(PyObject *m)
 {
     module_state *st = PyModule_GetState(m);
     if (dnspy_init(&st->base) < 0 || dnspy_add_isa(m) < 0 ||
-        sim_policy_types(m, &st->view_type, &st->control_type) < 0) {
+        sim_view_types(m, &st->view_type, &st->control_type) < 0) {
         return -1;
     }
     st->sim_type = (PyTypeObject *)PyType_FromModuleAndSpec(m, &sim_spec, NULL);
