@@ -30,8 +30,8 @@ _OBJECTS = {
     "Trace": "traces",
     "TraceSet": "traces",
     "Workload": "workloads",
-    "audit": "report",
-    "reproduce": "report",
+    "audit": "papers",
+    "reproduce": "papers",
     "show_config": "config",
     "simulate": "sim",
 }

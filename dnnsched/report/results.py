@@ -1,0 +1,174 @@
+"""The results of an experiment: one series of replications per point and metric.
+
+A :class:`Point` says what was run, a :class:`Series` holds one number per replication. Tables,
+claims, figures and ``summary.csv`` are all views of one :class:`Results`.
+"""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from dnnsched.report import statistics
+
+METRICS = {
+    "antt": ("1", "mean over requests of turnaround / isolated latency"),
+    "violation_rate": ("percent", "requests that finish after their deadline"),
+    "throughput_rps": ("1/s", "requests / (last finish - first arrival)"),
+    "stp_norm": ("1", "sum over requests of isolated / turnaround latency"),
+    "latency_mean_s": ("s", "mean turnaround"),
+    "latency_p50_s": ("s", "median turnaround"),
+    "latency_p90_s": ("s", "90th percentile of turnaround"),
+    "latency_p99_s": ("s", "99th percentile of turnaround"),
+    "utilization": ("1", "busy time / (last finish - first arrival)"),
+    "offered_load": ("1", "arriving work / time; above 1 the run is a transient"),
+    "fairness": ("1", "smallest / largest progress of a request class"),
+    "rewinds": ("1", "times the artifact's clock moved back, per run"),
+    "rmse_s": ("s", "root mean square error of the predicted remaining latency"),
+    "rmse_relative": ("1", "the same divided by the remaining latency"),
+    "elasticity": ("1", "slope of a layer's relative latency over its relative density"),
+    "correlation": ("1", "Pearson correlation of gamma and true / average remaining latency"),
+}
+"""Metric name -> (unit, definition). Everything a table prints is defined here."""
+
+ORIGINS = ("measured", "modelled", "synthetic", "calibrated", "derived", "published")
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was run. Empty fields do not apply.
+
+    Attributes
+    ----------
+    item : str
+        Figure, table or study that the point belongs to (``"fig14"``, ``"eta"``).
+    workload : str
+        Trace set and variant (``"multi-attnn-calibrated/cv10"``).
+    scheduler : str
+        Scheduler with the parameters that differ from its defaults, or another row key.
+    semantics : str
+        ``"paper"``, ``"artifact"`` or empty.
+    rate, rho, slo : float or None
+        Requests per second, offered load, SLO multiplier.
+    group : str
+        ``"all"``, or the class of requests (``"model=bert"``).
+    """
+
+    item: str
+    workload: str = ""
+    scheduler: str = ""
+    semantics: str = ""
+    rate: float | None = None
+    rho: float | None = None
+    slo: float | None = None
+    group: str = "all"
+
+    def with_(self, **changes):
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+
+_FIELDS = tuple(f.name for f in fields(Point))
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One metric at one point.
+
+    Attributes
+    ----------
+    point : Point
+    metric : str
+        A key of `METRICS`.
+    values : ndarray of float64, shape (n,)
+        One value per replication, read-only.
+    origin : str
+        One of `ORIGINS`: where the number comes from.
+    method : str
+        What a replication is and how the interval is formed.
+    published : published.Cell or None
+        The printed number that this one stands beside.
+    """
+
+    point: Point
+    metric: str
+    values: np.ndarray
+    origin: str
+    method: str
+    published: object = None
+
+    @property
+    def unit(self):
+        """Unit of the metric."""
+        return METRICS[self.metric][0]
+
+    def interval(self, level=statistics.LEVEL):
+        """Student-t interval over the replications."""
+        return statistics.mean_interval(self.values, level)
+
+
+class Results:
+    """Series in the order in which they were added, found by exact field values."""
+
+    def __init__(self):
+        self._series = {}
+
+    def __len__(self):
+        return len(self._series)
+
+    def __iter__(self):
+        return iter(self._series.values())
+
+    def add(self, point, metric, values, *, origin, method, published=None):
+        """Store one series.
+
+        Raises
+        ------
+        ValueError
+            If the metric or origin is unknown, a value is not finite, or the series exists already.
+        """
+        if metric not in METRICS:
+            raise ValueError(f"metric: expected one of {', '.join(METRICS)}, got {metric!r}")
+        if origin not in ORIGINS:
+            raise ValueError(f"origin: expected one of {', '.join(ORIGINS)}, got {origin!r}")
+        array = np.array(values, dtype=np.float64, ndmin=1)
+        if array.ndim != 1 or array.size == 0 or not np.isfinite(array).all():
+            raise ValueError(f"values of {metric} at {point}: expected a vector of finite numbers, got {values!r}")
+        if (point, metric) in self._series:
+            raise ValueError(f"{metric} at {point}: already stored")
+        array.flags.writeable = False
+        self._series[point, metric] = Series(point, metric, array, origin, method, published)
+
+    def find(self, metric=None, **where):
+        """Series whose point has exactly these field values.
+
+        Parameters
+        ----------
+        metric : str, optional
+            Only this metric.
+        **where
+            Fields of :class:`Point`; a list, tuple or set of values matches any of them.
+
+        Returns
+        -------
+        list of Series
+        """
+        unknown = set(where) - set(_FIELDS)
+        if unknown:
+            raise ValueError(f"where: expected fields among {', '.join(_FIELDS)}, got {', '.join(sorted(unknown))}")
+        return [s for s in self._series.values()
+                if (metric is None or s.metric == metric)
+                and all(getattr(s.point, k) in v if isinstance(v, (list, tuple, set)) else getattr(s.point, k) == v
+                        for k, v in where.items())]
+
+    def one(self, metric, **where):
+        """The single series that matches, or None when there is none.
+
+        Raises
+        ------
+        ValueError
+            If several match.
+        """
+        found = self.find(metric, **where)
+        if len(found) > 1:
+            raise ValueError(f"{metric} at {where}: {len(found)} series match, expected one")
+        return found[0] if found else None

@@ -1,0 +1,1 @@
+"""Figures with matplotlib (extra ``viz``); nothing here is imported until a figure is drawn."""
