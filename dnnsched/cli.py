@@ -1,0 +1,241 @@
+"""Command line: ``dnnsched VERB ...``; every verb is one call of a public function.
+
+Exit codes: 0 ok, 1 a claim's verdict differs from the one on record, 2 usage or configuration,
+3 bad input data, 130 interrupted.
+"""
+
+import argparse
+import difflib
+import sys
+from pathlib import Path
+
+OK, DIFFERS, USAGE, DATA, INTERRUPTED = 0, 1, 2, 3, 130
+_LISTS = ("papers", "schedulers", "traces", "networks", "accelerators", "arrivals")
+
+
+class _Parser(argparse.ArgumentParser):
+    def _check_value(self, action, value):
+        if action.choices is not None and value not in action.choices:
+            close = difflib.get_close_matches(str(value), [str(c) for c in action.choices], 1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise argparse.ArgumentError(action, f"expected one of {', '.join(map(str, action.choices))}, "
+                                                 f"got {value!r}{hint}")
+
+
+def _positive(text):
+    value = int(text) if text.isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number, at least 1, got {text!r}")
+    return value
+
+
+def _parser():
+    from dnnsched import __version__
+
+    parser = _Parser(prog="dnnsched", description="Scheduling of dynamic and sparse DNN inference: reproduce published "
+                     "tables, run your own workloads, see why.")
+    parser.add_argument("--version", action="version", version=f"dnnsched {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
+
+    verb = verbs.add_parser("list", help="what there is: papers, schedulers, traces, networks, accelerators, arrivals")
+    verb.add_argument("what", nargs="?", choices=_LISTS)
+    verb.set_defaults(call=_list)
+
+    verb = verbs.add_parser("info", help="versions, CPU, optional packages")
+    verb.set_defaults(call=_info)
+
+    verb = verbs.add_parser("run", help="simulate a configuration file")
+    verb.add_argument("config", metavar="CONFIG.toml")
+    verb.add_argument("--set", dest="overrides", action="append", default=[], metavar="key=value",
+                      help="replace a key, e.g. workload.rho=0.9")
+    _output(verb)
+    verb.set_defaults(call=_run)
+
+    verb = verbs.add_parser("reproduce", help="run the experiments of a paper and judge its claims")
+    verb.add_argument("paper")
+    verb.add_argument("--profile", choices=("ci", "paper"), default="ci",
+                      help="ci (default): seconds; paper: all points, more replications")
+    verb.add_argument("--traces", metavar="DIR", help="folder with the paper's own trace files: adds an exact re-run")
+    _output(verb)
+    verb.set_defaults(call=_reproduce)
+
+    verb = verbs.add_parser("audit", help="where the printed numbers of a paper contradict each other")
+    verb.add_argument("paper")
+    verb.set_defaults(call=_audit)
+
+    verb = verbs.add_parser("validate-run", help="check a run directory against the schema")
+    verb.add_argument("run", metavar="RUN_DIR")
+    verb.set_defaults(call=_validate)
+
+    verb = verbs.add_parser("export-timeline", help="simulate one scheduler of a configuration, write a Perfetto trace")
+    verb.add_argument("config", metavar="CONFIG.toml")
+    verb.add_argument("--set", dest="overrides", action="append", default=[], metavar="key=value")
+    verb.add_argument("--scheduler", help="label of the scheduler (default: the first)")
+    verb.add_argument("-o", "--out", default="trace.json.gz", metavar="FILE")
+    verb.add_argument("--force", action="store_true", help="replace an existing file")
+    verb.set_defaults(call=_export)
+    return parser
+
+
+def _output(verb):
+    verb.add_argument("-o", "--out", metavar="DIR", help="run directory to write (default: runs/RUN_ID)")
+    verb.add_argument("--force", action="store_true", help="replace an existing run directory")
+    verb.add_argument("--save-requests", action="store_true", help="also save the requests of the other schedulers")
+    verb.add_argument("-j", "--jobs", type=_positive, metavar="N", help="threads (default: all cores)")
+    verb.add_argument("--quiet", action="store_true", help="no progress bar and no tables")
+
+
+def _list(args):
+    for what in (args.what,) if args.what else _LISTS:
+        if not args.what:
+            print(f"{what}:")
+        for line in _listing(what):
+            print(line if args.what else f"  {line}")
+    return OK
+
+
+def _listing(what):
+    if what == "papers":
+        from dnnsched import papers
+
+        return [f"{p:12s} {papers.describe(p)}" for p in papers.names()]
+    if what == "schedulers":
+        from dnnsched import schedulers
+
+        return list(schedulers.names())
+    if what == "traces":
+        from dnnsched import traces
+
+        return [f"{info.name:24s} {info.origin:12s} {info.description}" for info in traces.list().values()]
+    if what == "networks":
+        from dnnsched import networks
+
+        return list(networks.names())
+    if what == "accelerators":
+        from dnnsched import accel
+
+        return list(accel.names())
+    from dnnsched import runconfig
+
+    return list(runconfig.ARRIVALS)
+
+
+def _info(args):
+    from dnnsched import config
+
+    config.show_config()
+    return OK
+
+
+def _finish(report, args):
+    """Save, print, and turn the verdicts into an exit code."""
+    out = args.out or str(Path("runs") / report.run_id)
+    report.save(out, force=args.force)
+    if not args.quiet:
+        print(report.text())
+    print(f"written: {out}")
+    for claim in report.unexpected:
+        print(f"differs from the record: {claim.id}: {claim.verdict}, expected {claim.expected}. {claim.reason}",
+              file=sys.stderr)
+    return DIFFERS if report.unexpected else OK
+
+
+def _refuse_early(args):
+    """An output directory that exists is refused before anything is computed."""
+    from dnnsched.report import rundir
+
+    if args.out:
+        rundir.refuse_existing(args.out, args.force)
+
+
+def _reproduce(args):
+    from dnnsched import papers
+
+    _refuse_early(args)
+    return _finish(papers.reproduce(args.paper, args.profile, traces=args.traces, jobs=args.jobs, quiet=args.quiet,
+                                    save_requests=args.save_requests), args)
+
+
+def _run(args):
+    from dnnsched import runconfig, running
+
+    _refuse_early(args)
+    config = runconfig.load(args.config, args.overrides)
+    return _finish(running.run(config, jobs=args.jobs, quiet=args.quiet, save_requests=args.save_requests), args)
+
+
+def _audit(args):
+    from dnnsched import papers
+
+    print(papers.audit(args.paper).text(), end="")
+    return OK
+
+
+def _validate(args):
+    from dnnsched.report import rundir
+
+    found = rundir.validate(args.run)
+    print(f"{args.run}: valid; {found['summary_rows']} summary rows, {found['request_rows']} requests, "
+          f"{len(found['files'])} files")
+    for verdict, count in sorted(found["claims"].items()):
+        print(f"  {count} {verdict}")
+    for name in found["unexpected"]:
+        print(f"  differs from the record: {name}")
+    return DIFFERS if found["unexpected"] else OK
+
+
+def _export(args):
+    from dnnsched import runconfig, running
+
+    if Path(args.out).exists() and not args.force:
+        raise FileExistsError(f"{args.out}: already exists; choose another file or replace it with --force")
+    config = runconfig.load(args.config, args.overrides)
+    chosen = config.scheduler[0]
+    if args.scheduler is not None:
+        labels = {s.label: s for s in config.scheduler}
+        if args.scheduler not in labels:
+            raise runconfig.ConfigError(f"--scheduler: expected one of {', '.join(labels)}, got {args.scheduler!r}")
+        chosen = labels[args.scheduler]
+    running.timeline(config, chosen).to_chrome_trace(args.out)
+    print(f"written: {args.out} (open it in https://ui.perfetto.dev)")
+    return OK
+
+
+def main(argv=None):
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        Arguments; default ``sys.argv[1:]``.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    try:
+        args = _parser().parse_args(argv)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else USAGE
+    from dnnsched.errors import FormatError
+    from dnnsched.runconfig import ConfigError
+
+    try:
+        return args.call(args)
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return OK
+    except (FormatError, FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        print(f"dnnsched: {error}", file=sys.stderr)
+        return DATA
+    except (ConfigError, FileExistsError, PermissionError, ValueError, ImportError) as error:
+        print(f"dnnsched: {error}", file=sys.stderr)
+        return USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

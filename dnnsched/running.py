@@ -1,0 +1,115 @@
+"""``dnnsched run``: one configuration, several schedulers on the same requests, a run directory."""
+
+import math
+import os
+
+from dnnsched import schedulers, sim, traces, workloads
+from dnnsched.report import document, parallel, progress, provenance
+from dnnsched.report.results import METRICS, Point, Results
+from dnnsched.report.tables import Table, with_interval
+
+_SHOWN = ("antt", "violation_rate", "throughput_rps", "latency_p99_s", "utilization", "offered_load")
+
+
+def _build(config, ts, seed):
+    w = config.workload
+    options = {"rate": w.rate, "rho": w.rho, "n": w.n, "slo_multiplier": w.slo_multiplier, "slo_base": w.slo_base,
+               "semantics": w.semantics, "rng": seed}
+    if w.cv is not None:
+        options["cv"] = w.cv
+    return getattr(workloads, w.arrivals)(ts, **options)
+
+
+def _simulate(config, table, scheduler, timeline=False):
+    return sim.simulate(table, schedulers.get(scheduler.name, **scheduler.parameters), semantics=config.semantics,
+                        clock=config.clock, switch_cost_s=config.switch_cost_s, warmup=config.warmup,
+                        timeline=timeline)
+
+
+def timeline(config, scheduler):
+    """The timeline of one scheduler on the configuration's first replication.
+
+    Parameters
+    ----------
+    config : runconfig.RunConfig
+    scheduler : runconfig.SchedulerConfig
+
+    Returns
+    -------
+    dnnsched.timeline.Timeline
+    """
+    table = _build(config, traces.load(config.workload.traces), config.seed)
+    return _simulate(config, table, scheduler, timeline=True).timeline
+
+
+def run(config, *, jobs=None, quiet=True, save_requests=False):
+    """Simulate a configuration.
+
+    Parameters
+    ----------
+    config : runconfig.RunConfig
+    jobs : int, optional
+        Threads; results do not depend on it.
+    quiet : bool
+    save_requests : bool
+        Keep the requests of every scheduler's first replication.
+
+    Returns
+    -------
+    dnnsched.report.Report
+        Without claims.
+    """
+    recorder = provenance.Recorder(config.record(), seeds=range(config.seed, config.seed + config.replications),
+                                   inputs=[config.workload.traces] if os.path.isfile(config.workload.traces) else [])
+    ts = traces.load(config.workload.traces)
+    notes, kept = [], {}
+
+    def job(r):
+        def work():
+            table = _build(config, ts, config.seed + r)
+            out = []
+            for at, scheduler in enumerate(config.scheduler):
+                result = _simulate(config, table, scheduler, timeline=config.timeline and r == 0 and at == 0)
+                if r == 0:
+                    kept[at] = (scheduler, result, table)
+                out.append((scheduler.label, result.metrics, list(result.notes)))
+            return out
+        return work
+
+    bar = progress.bar(config.replications, "run", quiet)
+    try:
+        rows = parallel.execute([job(r) for r in range(config.replications)], jobs, bar)
+    finally:
+        bar.close()
+    values = {}
+    for label, metrics, remarks in rows:
+        notes += [n for n in remarks if n not in notes]
+        for name in METRICS:
+            if name in metrics:
+                scale = 100.0 if name == "violation_rate" else 1.0
+                values.setdefault(label, {}).setdefault(name, []).append(float(metrics[name]) * scale)
+    results = Results()
+    for label, metrics in values.items():
+        point = Point("run", config.workload.traces, label, config.semantics, config.workload.rate, config.workload.rho,
+                      config.workload.slo_multiplier)
+        for name, numbers in metrics.items():
+            if all(math.isfinite(v) for v in numbers):
+                results.add(point, name, numbers, origin=ts.origin if ts.origin in ("measured", "modelled", "synthetic",
+                            "calibrated") else "modelled", method="Student-t over replications, one seed each")
+    named = [document.NamedRun(s.label.replace(" ", "-").replace("=", "-"), f"{s.label}, seed {config.seed}", result,
+                               table) for _, (s, result, table) in sorted(kept.items())]
+    return document.Report(
+        paper="run", title=f"Run of {config.workload.traces}", citation="", profile="run", config=config.record(),
+        tables={"run": _table(results)}, claims=[], results=results, notes=notes, recorder=recorder, run=named[0],
+        more_runs=named[1:] if save_requests else [])
+
+
+def _table(results):
+    labels = list(dict.fromkeys(s.point.scheduler for s in results))
+    rows = []
+    for label in labels:
+        found = {m: results.find(m, scheduler=label) for m in _SHOWN}
+        rows.append([label, *[with_interval(found[m][0].interval()) if found[m] else "-" for m in _SHOWN]])
+    heads = [f"{m} ({METRICS[m][0]})" if METRICS[m][0] != "1" else m for m in _SHOWN]
+    return Table("run", "Schedulers on the same requests, 95 % intervals over replications", ["scheduler", *heads],
+                 rows)
