@@ -12,8 +12,8 @@ Rows of the scoreboard:
 How the backlog is held: every layer takes 2**-10 s, so a request takes T = 50 * 2**-10 s exactly. Q requests arrive
 at t = 0 and then one every T: the work in the system stays what it was. A scheduler that shares the accelerator keeps
 more, half-done requests in the system; the number at t = 0 is scaled until the mean backlog is right, and the achieved
-mean is printed. The first chunk of arrivals warms everything up, the next ones are timed. The artifact's clock wants all
-rows at once: there a whole run is timed, which a last request that every policy but fcfs prefers ends by holding the
+mean is printed. The first chunk of arrivals warms everything up, the next ones are timed. The artifact's clock wants
+all rows at once: there a whole run is timed, which a last request that every policy but fcfs prefers ends by holding the
 accelerator for ever, before the backlog drains.
 
 Times are this thread's CPU seconds, the best of several; the machine may be shared, and wall seconds stand beside.
@@ -48,8 +48,8 @@ BOUNDS = {
     "sjf": "one addition and one key comparison a layer, O(log Q) a request in the heap",
     "llf": "a key through score() at every layer end, O(log Q) when the request gives way",
     "round_robin": "every layer changes the request: one event, one heap push and pop a layer",
-    "dysta": "Q <= 8: the chain of ~10 dependent operations of a decision; above: a scan of 4 columns x 8 bytes a request, "
-             "from L1 (Q <= 1,000) or L2; artifact: 5 columns, and two divisions for candidates the screen leaves",
+    "dysta": "Q <= 8: the chain of ~10 dependent operations of a decision; above: a scan of 4 columns x 8 bytes a "
+             "request, from L1 (Q <= 1,000) or L2; artifact: 5 columns, and two divisions for candidates the screen leaves",
     "dysta_oracle": "as dysta",
     "prema": "a scan that rewrites two columns (tokens, update times), then a second scan for the shortest candidate",
     "planaria": "a scalar scan with one division a request (4-5 cycles each, not pipelined with the comparison)",
@@ -370,7 +370,8 @@ def parse(argv):
 def peers(options, out):
     """The rows beside the engine's own, with ratios to it."""
     print("\npeers, in this run")
-    fcfs = next((r["msteps_per_s"] for r in out["engine"] if (r["scheduler"], r["semantics"]) == ("fcfs", "paper")), None)
+    fcfs = next((r["msteps_per_s"] for r in out["engine"] if (r["scheduler"], r["semantics"]) == ("fcfs", "paper")),
+                None)
     out["simpy"] = simpy_peer(options)
     if out["simpy"] is None:
         print("SimPy is not installed (pip install simpy)")
@@ -394,8 +395,8 @@ def rest(options, out):
     """One-stage requests, Python policies, the paper's figures."""
     out["one_stage"] = one_stage(options)
     for backlog, m in out["one_stage"].items():
-        print(f"one-layer requests, fcfs, backlog {backlog}: {m['mrequests_per_s']:.2f} M requests/s (wall {m['wall']:.2f}), "
-              f"target {ONE_STAGE_TARGET:g}, ratio {m['mrequests_per_s'] / ONE_STAGE_TARGET:.2f}")
+        print(f"one-layer requests, fcfs, backlog {backlog}: {m['mrequests_per_s']:.2f} M requests/s "
+              f"(wall {m['wall']:.2f}), target {ONE_STAGE_TARGET:g}, ratio {m['mrequests_per_s'] / ONE_STAGE_TARGET:.2f}")
     print("  bound: the way of one request - arrival, push, decision, start, event push and pop, finish: ~60 ns")
     out["python"] = python_policies(options)
     for r in out["python"]:
@@ -406,8 +407,8 @@ def rest(options, out):
     runs, steps = figures()
     wall = time.perf_counter() - wall
     out["figures"] = {"seconds": wall, "runs": runs, "steps": steps}
-    print(f"Figs. 12-15: {runs} runs, {steps / 1e6:.1f} M steps in {wall:.2f} s on one core, target {FIGURES_TARGET_S:g} s on "
-          f"two, ratio {FIGURES_TARGET_S / wall:.2f} (the paper: 3 hours)")
+    print(f"Figs. 12-15: {runs} runs, {steps / 1e6:.1f} M steps in {wall:.2f} s on one core, "
+          f"target {FIGURES_TARGET_S:g} s on two, ratio {FIGURES_TARGET_S / wall:.2f} (the paper: 3 hours)")
 
 
 def main(argv=None):
@@ -420,8 +421,8 @@ def main(argv=None):
           f"{m['compiler']}; Python {m['python']}, NumPy {m['numpy']}")
     if m["mhz"]:
         print(f"4 cycles a dependent addition: at most {m['mhz'] / 4:.0f} M steps/s at this clock")
-    print(f"\n{'':9s}{'scheduler':14s}{'Q':>6s} {'achieved':>9s} {'M steps/s':>10s} {'wall':>10s} {'target':>8s} {'ratio':>7s} "
-          f"{'ns a step':>12s}")
+    print(f"\n{'':9s}{'scheduler':14s}{'Q':>6s} {'achieved':>9s} {'M steps/s':>10s} {'wall':>10s} {'target':>8s} "
+          f"{'ratio':>7s} {'ns a step':>12s}")
     out["engine"] = engine_rows(options)
     print("\nwhat bounds them")
     for name, text in BOUNDS.items():

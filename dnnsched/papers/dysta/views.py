@@ -179,7 +179,8 @@ def _predictors(results, study):
                   "corr.", "elast.", "published avg-all / last-N / last-one"], rows,
                  "The paper prints no unit and no scale, so only the order of the predictors is compared. corr.: of "
                  "last-one's gamma with true / average remaining latency. elast.: slope of relative layer latency "
-                 "over relative density. Monitoring helps where both are high; below an elasticity of 0.5 gamma overshoots.")
+                 "over relative density. Monitoring helps where both are high; below an elasticity of 0.5 gamma "
+                 "overshoots.")
 
 
 def _milli(series):
