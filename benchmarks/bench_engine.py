@@ -13,8 +13,8 @@ How the backlog is held: every layer takes 2**-10 s, so a request takes T = 50 *
 at t = 0 and then one every T: the work in the system stays what it was. A scheduler that shares the accelerator keeps
 more, half-done requests in the system; the number at t = 0 is scaled until the mean backlog is right, and the achieved
 mean is printed. The first chunk of arrivals warms everything up, the next ones are timed. The artifact's clock wants
-all rows at once: there a whole run is timed, which a last request that every policy but fcfs prefers ends by holding the
-accelerator for ever, before the backlog drains.
+all rows at once: there a whole run is timed, which a last request that every policy but fcfs prefers ends by holding
+the accelerator for ever, before the backlog drains.
 
 Times are this thread's CPU seconds, the best of several; the machine may be shared, and wall seconds stand beside.
 """
@@ -49,7 +49,7 @@ BOUNDS = {
     "llf": "a key through score() at every layer end, O(log Q) when the request gives way",
     "round_robin": "every layer changes the request: one event, one heap push and pop a layer",
     "dysta": "Q <= 8: the chain of ~10 dependent operations of a decision; above: a scan of 4 columns x 8 bytes a "
-             "request, from L1 (Q <= 1,000) or L2; artifact: 5 columns, and two divisions for candidates the screen leaves",
+             "request, from L1 (Q <= 1,000) or L2; artifact: 5 columns, two divisions for candidates the screen leaves",
     "dysta_oracle": "as dysta",
     "prema": "a scan that rewrites two columns (tokens, update times), then a second scan for the shortest candidate",
     "planaria": "a scalar scan with one division a request (4-5 cycles each, not pipelined with the comparison)",
@@ -396,7 +396,8 @@ def rest(options, out):
     out["one_stage"] = one_stage(options)
     for backlog, m in out["one_stage"].items():
         print(f"one-layer requests, fcfs, backlog {backlog}: {m['mrequests_per_s']:.2f} M requests/s "
-              f"(wall {m['wall']:.2f}), target {ONE_STAGE_TARGET:g}, ratio {m['mrequests_per_s'] / ONE_STAGE_TARGET:.2f}")
+              f"(wall {m['wall']:.2f}), target {ONE_STAGE_TARGET:g}, "
+              f"ratio {m['mrequests_per_s'] / ONE_STAGE_TARGET:.2f}")
     print("  bound: the way of one request - arrival, push, decision, start, event push and pop, finish: ~60 ns")
     out["python"] = python_policies(options)
     for r in out["python"]:
