@@ -4,7 +4,7 @@ Every C file under csrc/<folder>/ is picked up by name:
   x.c          compiled once, portable baseline
   x_isa.c      compiled once per instruction-set level with -DDNS_ISA=<level>
   x_avx2.c     compiled with the AVX2 flags only; x_avx512.c with the AVX-512 flags only
-Each dnnsched/_native/<name>module.c becomes the extension dnnsched._native._<name>.
+Each dnnsched/_native/<name>module.c, with the <name>_*.c beside it, becomes the extension dnnsched._native._<name>.
 
 Environment: DNNSCHED_BUILD = release (default) | debug | asan | cov;  DNNSCHED_WERROR = 1.
 OpenBLAS will be added by DNNSCHED_BLAS with the first kernel that calls it (see `blas_arguments`).

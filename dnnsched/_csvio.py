@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from dnnsched._arrays import replace_file
-from dnnsched._native import _csv
+from dnnsched._native import _base
 from dnnsched.errors import FormatError
 
 _KIND = {"float": 0, "int": 1, "time": 2, "choice": 3}
@@ -37,7 +37,7 @@ def read_columns(path, columns, text=None):
     """
     text = read_bytes(path) if text is None else text
     try:
-        arrays, lines = _csv.read(text, tuple(columns))
+        arrays, lines = _base.csv_read(text, tuple(columns))
     except FormatError as exc:
         raise FormatError(f"{path}: {exc}") from None
     if len(lines) == 0:
@@ -53,6 +53,6 @@ def header_names(path):
 
 def write_columns(path, header, columns):
     """Write a CSV file (LF, floats that read back exactly); it appears under its name only when complete."""
-    text = _csv.write(tuple(header), tuple(columns))
+    text = _base.csv_write(tuple(header), tuple(columns))
     with replace_file(path) as stream:
         stream.write(text)

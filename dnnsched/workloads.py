@@ -28,7 +28,7 @@ import numpy as np
 
 from dnnsched._arrays import as_float64, check_choice, check_elements, check_int, check_number
 from dnnsched._csvio import column, read_columns
-from dnnsched._native import _draw
+from dnnsched._native import _base
 from dnnsched._workload import SLO_BASES, Workload, deadlines, multipliers, plain
 from dnnsched.errors import FormatError
 from dnnsched.traces import TraceSet
@@ -150,8 +150,8 @@ class _Plan:
         bits = [self.bits(stream) for stream in (1, 2, 3)]
         for start in range(0, n, chunk):
             m = min(chunk, n - start)
-            model, sample, priority = _draw.requests(bits[0], self.weight, bits[1], self.samples, bits[2],
-                                                     self.priority_weight, self.priority, m)
+            model, sample, priority = _base.draw_requests(bits[0], self.weight, bits[1], self.samples, bits[2],
+                                                          self.priority_weight, self.priority, m)
             yield times(m), model, sample, priority
 
     def build(self, columns, meta):
@@ -191,7 +191,7 @@ def _renewal(bits, rate, cv):
 
     def times(m):
         nonlocal clock
-        out, clock = _draw.arrivals(bits, rate, cv, clock, m)
+        out, clock = _base.draw_arrivals(bits, rate, cv, clock, m)
         return out
     return times
 
@@ -358,7 +358,7 @@ def mmpp(ts, rate=None, n=1000, *, intensity=(1.0, 10.0), sojourn_s=(10.0, 1.0),
     where = [-1, 0.0, 0.0]
 
     def times(m):
-        out, *where[:] = _draw.mmpp(bits, rates, sojourn, *where, m)
+        out, *where[:] = _base.draw_mmpp(bits, rates, sojourn, *where, m)
         return out
     return plan.collect(times, n, plan.meta({"process": "mmpp", "rates": rates.tolist(),
                                              "sojourn_s": sojourn.tolist()}, rate))
@@ -391,7 +391,7 @@ def periodic(ts, rate=None, n=1000, *, jitter=0.0, rho=None, mix=None, slo_multi
         index = np.arange(at, at + m, dtype=np.float64)
         at += m
         if jitter > 0:
-            index += jitter * _draw.variates(bits, 0, 1.0, m)
+            index += jitter * _base.draw_variates(bits, 0, 1.0, m)
         return index / rate
     return plan.collect(times, n, plan.meta({"process": "periodic", "jitter": jitter}, rate))
 
@@ -427,7 +427,7 @@ def bursty(ts, arrivals, rate=None, n=1000, *, rho=None, time_scale=None, block=
     block = check_int(block, "block", 1, 2**31 - 1)
     n = check_int(n, "n", 1)
     rate, gaps = _rescale(plan, gaps, rate, rho, time_scale, len(gaps) / (source[-1] - source[0]))
-    start = _draw.below(plan.bits(0), len(gaps), -(-n // block))
+    start = _base.draw_below(plan.bits(0), len(gaps), -(-n // block))
     index = (start[:, None].astype(np.int64) + np.arange(min(block, n))[None, :]) % len(gaps)
     arrival = np.cumsum(gaps[index.reshape(-1)[:n]])
     return plan.collect(_given(arrival), n, plan.meta({"process": "bursty", "block": block,
@@ -576,7 +576,7 @@ def _poisson_python(plan, rng, rate, n, meta):
         raise ValueError(f"mix: expected None with rng={rng!r}, whose models are equally likely")
     if (plan.priority_weight != plan.priority_weight[0]).any():
         raise ValueError(f"priorities: expected equal weights with rng={rng!r}")
-    arrival, model, sample, priority, _ = _draw.python_requests(
+    arrival, model, sample, priority, _ = _base.draw_python_requests(
         _python_state(int(rng[len(_PYTHON_RANDOM):])), rate, plan.samples, plan.priority, check_int(n, "n", 1))
     return plan.build((arrival, model, sample, priority), meta)
 
@@ -622,7 +622,7 @@ def dysta_tables(ts, rates, seeds=(1, 2, 3, 4, 5), n=1000, slo_multiplier=10.0, 
     for seed in seeds:
         state = _python_state(check_int(seed, "seeds", 0))
         for position, (rate, number) in enumerate(zip(rates, numbers, strict=True)):
-            *columns, state = _draw.python_requests(state, number, plan.samples, plan.priority, n)
+            *columns, state = _base.draw_python_requests(state, number, plan.samples, plan.priority, n)
             plan.rng_meta = {"stream": f"{_PYTHON_RANDOM}{seed}", "position": position, "rates": numbers}
             tables[rate, seed] = plan.build(columns, plan.meta({"process": "poisson"}, number))
     return tables

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dnnsched import FormatError, Trace, TraceSet, Workload, accel, traces, workloads
 from dnnsched._csvio import column
-from dnnsched._native import _csv
+from dnnsched._native import _base
 
 EYERISS = """overall-sparsity,sim_lat,batch-indx,layer-indx
 0.5,0.001,0,0
@@ -30,7 +30,7 @@ SANGER = """overall-sparsity,50%-skip,batch-indx,layer-indx
 
 
 def floats(text, **kwargs):
-    return _csv.read(text, (column("x", **kwargs),))[0][0].tolist()
+    return _base.csv_read(text, (column("x", **kwargs),))[0][0].tolist()
 
 
 # --- numbers -----------------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ def floats(text, **kwargs):
 @example(9007199254740993.0)
 @example(-0.0)
 def test_floats_survive_a_round_trip(value):
-    text = _csv.write(("x",), (np.array([value]),))
+    text = _base.csv_write(("x",), (np.array([value]),))
     assert text == f"x\n{value!r}\n".encode()
     back = floats(text)[0]
     assert (back, math.copysign(1, back)) == (value, math.copysign(1, value))
@@ -99,7 +99,7 @@ def test_locale_does_not_change_the_decimal_point():
 
 def test_integers_and_times():
     def read(text, kind, low=-math.inf):
-        return _csv.read(text, (column("x", kind, low),))[0][0].tolist()
+        return _base.csv_read(text, (column("x", kind, low),))[0][0].tolist()
     assert read(b"x\n3\n3.0\n-7\n9007199254740992\n", "int") == [3, 3, -7, 2**53]
     for bad in (b"3.5", b"", b"1e400", b"9007199254740994", b"nan"):
         with pytest.raises(FormatError, match="line 2, column 'x': expected an integer"):
@@ -124,7 +124,7 @@ def test_layout_that_is_tolerated():
     for text in (b"x\n1\n2\n", b"x\n1\n2", b"\xef\xbb\xbfx\r\n1\r\n2\r\n", b"x\n\n1\n\n\n2\n\n", b'"x"\n"1"\n2\n',
                  b" x \n1\n2\n", b"a,x,b\nfoo,1,\n,2,bar\n", b'a,x\n"p,q ""r""",1\n,2\n', b"x,x2\n1,9\n2,9\n"):
         assert floats(text) == want
-    arrays, lines = _csv.read(b"x\n\n1\n\r\n2\n", (column("x"), column("y", optional=True)))
+    arrays, lines = _base.csv_read(b"x\n\n1\n\r\n2\n", (column("x"), column("y", optional=True)))
     assert arrays[1] is None
     assert lines.tolist() == [3, 5]
 
@@ -157,7 +157,7 @@ def test_random_damage_never_gets_through_unnoticed():
             damaged[rng.integers(len(damaged))] = rng.integers(256)
         columns = column("batch-indx", "int", 0), column("50%-skip", low=0, high=1)
         try:
-            arrays, lines = _csv.read(bytes(damaged), columns)
+            arrays, lines = _base.csv_read(bytes(damaged), columns)
         except FormatError as exc:
             assert str(exc).startswith("line ")  # noqa: PT017
         else:
@@ -165,9 +165,9 @@ def test_random_damage_never_gets_through_unnoticed():
 
 
 def test_writer_quotes_names_and_checks_its_arguments():
-    text = _csv.write(("a b", "n"), ((np.array([1, 0], np.int32), ("x,y", 'p"q')), np.array([3, -4])))
+    text = _base.csv_write(("a b", "n"), ((np.array([1, 0], np.int32), ("x,y", 'p"q')), np.array([3, -4])))
     assert text == b'"a b",n\n"p""q",3\n"x,y",-4\n'
-    arrays, _ = _csv.read(text, (column("a b", "choice", choices=("x,y", 'p"q')), column("n", "int")))
+    arrays, _ = _base.csv_read(text, (column("a b", "choice", choices=("x,y", 'p"q')), column("n", "int")))
     assert [a.tolist() for a in arrays] == [[1, 0], [3, -4]]
     for header, columns, error in ((("a",), (), ValueError), ((), (), ValueError),
                                    (("a",), (np.ones(2, "f4"),), TypeError),
@@ -175,7 +175,7 @@ def test_writer_quotes_names_and_checks_its_arguments():
                                    (("a",), ((np.array([2], np.int32), ("x",)),), IndexError),
                                    (("a\n",), (np.ones(1),), ValueError)):
         with pytest.raises(error):
-            _csv.write(header, columns)
+            _base.csv_write(header, columns)
 
 
 # --- the public schemas ------------------------------------------------------------------------------

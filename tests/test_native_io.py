@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dnnsched._csvio import column
-from dnnsched._native import _csv, _draw, _policy
+from dnnsched._native import _base, _policy
 
 ONE, INDEX, BITS = np.ones(3), np.zeros(3, np.int32), np.random.PCG64(1)
 TABLE = np.full((4, 3), 0.5)
@@ -14,26 +14,27 @@ STATE = np.zeros(625, np.uint32)
 COLUMNS = (column("a"), column("k", "choice", choices=("x", "y")), column("z", "int", optional=True))
 
 CALLS = {
-    "csv read": lambda: _csv.read(b"a,k\n1,x\n2,y\n", COLUMNS),
-    "csv read, bad number": lambda: _csv.read(b"a,k\n1,x\n?,y\n", COLUMNS),
-    "csv read, no column": lambda: _csv.read(b"b\n1\n", COLUMNS),
-    "csv read, bad columns": lambda: _csv.read(b"a\n1\n", (column("a"), ("k", 3, False, 0.0, 1.0, False, False, (1,)))),
-    "csv read, bad kind": lambda: _csv.read(b"a\n1\n", (("a", 9, False, 0.0, 1.0, False, False, None),)),
-    "csv read, bad text": lambda: _csv.read(3, COLUMNS),
-    "csv write": lambda: _csv.write(("a", "k"), (ONE, (INDEX, ("x",)))),
-    "csv write, bad name": lambda: _csv.write(("a", "k"), (ONE, (INDEX + 5, ("x",)))),
-    "csv write, bad array": lambda: _csv.write(("a",), (ONE.astype("f4"),)),
-    "variates": lambda: _draw.variates(BITS, 3, 2.0, 5),
-    "variates, bad bits": lambda: _draw.variates(object(), 3, 2.0, 5),
-    "below": lambda: _draw.below(BITS, 7, 5),
-    "arrivals": lambda: _draw.arrivals(BITS, 2.0, None, 0.0, 5),
-    "mmpp": lambda: _draw.mmpp(BITS, ONE, ONE, -1, 0.0, 0.0, 5),
-    "mmpp, bad state": lambda: _draw.mmpp(BITS, ONE, ONE, 9, 0.0, 0.0, 5),
-    "requests": lambda: _draw.requests(BITS, ONE, BITS, INDEX + 1, BITS, ONE, ONE, 5),
-    "requests, bad weight": lambda: _draw.requests(BITS, ONE, BITS, INDEX + 1, BITS, -ONE, ONE, 5),
-    "requests, bad bits": lambda: _draw.requests(BITS, ONE, BITS, INDEX + 1, 3, ONE, ONE, 5),
-    "python requests": lambda: _draw.python_requests(STATE, 2.0, INDEX + 1, ONE, 5),
-    "python requests, bad rate": lambda: _draw.python_requests(STATE, -2.0, INDEX + 1, ONE, 5),
+    "csv read": lambda: _base.csv_read(b"a,k\n1,x\n2,y\n", COLUMNS),
+    "csv read, bad number": lambda: _base.csv_read(b"a,k\n1,x\n?,y\n", COLUMNS),
+    "csv read, no column": lambda: _base.csv_read(b"b\n1\n", COLUMNS),
+    "csv read, bad columns": lambda: _base.csv_read(
+        b"a\n1\n", (column("a"), ("k", 3, False, 0.0, 1.0, False, False, (1,)))),
+    "csv read, bad kind": lambda: _base.csv_read(b"a\n1\n", (("a", 9, False, 0.0, 1.0, False, False, None),)),
+    "csv read, bad text": lambda: _base.csv_read(3, COLUMNS),
+    "csv write": lambda: _base.csv_write(("a", "k"), (ONE, (INDEX, ("x",)))),
+    "csv write, bad name": lambda: _base.csv_write(("a", "k"), (ONE, (INDEX + 5, ("x",)))),
+    "csv write, bad array": lambda: _base.csv_write(("a",), (ONE.astype("f4"),)),
+    "variates": lambda: _base.draw_variates(BITS, 3, 2.0, 5),
+    "variates, bad bits": lambda: _base.draw_variates(object(), 3, 2.0, 5),
+    "below": lambda: _base.draw_below(BITS, 7, 5),
+    "arrivals": lambda: _base.draw_arrivals(BITS, 2.0, None, 0.0, 5),
+    "mmpp": lambda: _base.draw_mmpp(BITS, ONE, ONE, -1, 0.0, 0.0, 5),
+    "mmpp, bad state": lambda: _base.draw_mmpp(BITS, ONE, ONE, 9, 0.0, 0.0, 5),
+    "requests": lambda: _base.draw_requests(BITS, ONE, BITS, INDEX + 1, BITS, ONE, ONE, 5),
+    "requests, bad weight": lambda: _base.draw_requests(BITS, ONE, BITS, INDEX + 1, BITS, -ONE, ONE, 5),
+    "requests, bad bits": lambda: _base.draw_requests(BITS, ONE, BITS, INDEX + 1, 3, ONE, ONE, 5),
+    "python requests": lambda: _base.draw_python_requests(STATE, 2.0, INDEX + 1, ONE, 5),
+    "python requests, bad rate": lambda: _base.draw_python_requests(STATE, -2.0, INDEX + 1, ONE, 5),
     "means": lambda: _policy.column_means(TABLE),
     "means, no rows": lambda: _policy.column_means(TABLE[:0]),
     "suffixes": lambda: _policy.suffix_sums(TABLE),

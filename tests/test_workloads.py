@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnnsched import FormatError, Trace, TraceSet, Workload, workloads
-from dnnsched._native import _draw
+from dnnsched._native import _base
 
 
 def flat_set(keys, samples=7, layers=3):
@@ -192,7 +192,7 @@ def test_python_stream_state_is_pythons():
     state = np.array(stream.getstate()[1], dtype=np.uint32)
     samples = np.array([5, 1, 100000], dtype=np.int32)
     for _ in range(5):
-        arrival, model, sample, _, state = _draw.python_requests(state, 3.0, samples, np.array([1.0]), 777)
+        arrival, model, sample, _, state = _base.draw_python_requests(state, 3.0, samples, np.array([1.0]), 777)
         t = 0.0
         for i in range(777):
             t += stream.expovariate(3.0)
@@ -330,8 +330,8 @@ def test_variates_follow_their_distributions():
     for kind, parameter, cdf in ((0, 1.0, stats.uniform.cdf), (1, 2.0, stats.expon(scale=2).cdf),
                                  (2, 3.0, stats.norm(scale=3).cdf), (3, 1 / 9, stats.gamma(1 / 9).cdf),
                                  (3, 40.0, stats.gamma(40).cdf)):
-        assert stats.kstest(_draw.variates(bits, kind, parameter, 50000), cdf).pvalue > 1e-3
-    counts = np.bincount(_draw.below(bits, 10, 50000), minlength=10)
+        assert stats.kstest(_base.draw_variates(bits, kind, parameter, 50000), cdf).pvalue > 1e-3
+    counts = np.bincount(_base.draw_below(bits, 10, 50000), minlength=10)
     assert stats.chisquare(counts).pvalue > 1e-3
 
 
@@ -350,7 +350,7 @@ def test_categorical_draws_match_their_weights(weights, seed):
 
 def test_exponential_is_minus_log1p_of_the_word():
     words = np.random.PCG64(77).random_raw(100)
-    got = _draw.variates(np.random.PCG64(77), 1, 1.0, 100)
+    got = _base.draw_variates(np.random.PCG64(77), 1, 1.0, 100)
     assert got.tolist() == [-math.log1p(-((int(w) >> 11) * 2.0**-53)) for w in words]
 
 
@@ -484,29 +484,29 @@ def test_bad_process_arguments_are_named(call, message):
 def test_native_draws_are_strict():
     bits = np.random.PCG64(1)
     with pytest.raises(TypeError, match="bits: expected a numpy"):
-        _draw.variates(3, 0, 1.0, 5)
+        _base.draw_variates(3, 0, 1.0, 5)
     with pytest.raises(ValueError, match="kind: expected 0 to 3"):
-        _draw.variates(bits, 4, 1.0, 5)
+        _base.draw_variates(bits, 4, 1.0, 5)
     with pytest.raises(ValueError, match="n: expected an integer >= 0, got -5"):
-        _draw.variates(bits, 0, 1.0, -5)
+        _base.draw_variates(bits, 0, 1.0, -5)
     with pytest.raises(ValueError, match="high: expected 1 to 2147483647, got 0"):
-        _draw.below(bits, 0, 5)
+        _base.draw_below(bits, 0, 5)
     with pytest.raises(ValueError, match="rate: expected a finite value > 0"):
-        _draw.arrivals(bits, 0.0, None, 0.0, 5)
+        _base.draw_arrivals(bits, 0.0, None, 0.0, 5)
     one, weight = np.ones(1, np.int32), np.ones(1)
     with pytest.raises(ValueError, match="n_samples: position 0: expected >= 1"):
-        _draw.requests(bits, weight, bits, one * 0, bits, weight, weight, 5)
+        _base.draw_requests(bits, weight, bits, one * 0, bits, weight, weight, 5)
     with pytest.raises(TypeError, match="sample_bits: expected a numpy"):
-        _draw.requests(bits, weight, 3, one, bits, weight, weight, 5)
+        _base.draw_requests(bits, weight, 3, one, bits, weight, weight, 5)
     with pytest.raises(ValueError, match="weight: position 0: expected a finite value >= 0"):
-        _draw.requests(bits, -weight, bits, one, bits, weight, weight, 5)
+        _base.draw_requests(bits, -weight, bits, one, bits, weight, weight, 5)
     state = np.zeros(625, np.uint32)
     state[624] = 625
     with pytest.raises(ValueError, match=r"state: expected an index in 0\.\.624"):
-        _draw.python_requests(state, 1.0, one, weight, 1)
+        _base.draw_python_requests(state, 1.0, one, weight, 1)
     with pytest.raises(ValueError, match="state 0: expected a finite rate"):
-        _draw.mmpp(bits, -weight, weight, -1, 0.0, 0.0, 1)
+        _base.draw_mmpp(bits, -weight, weight, -1, 0.0, 0.0, 1)
     with pytest.raises(ValueError, match="rate: expected at least one value > 0"):
-        _draw.mmpp(bits, weight * 0, weight, -1, 0.0, 0.0, 1)
+        _base.draw_mmpp(bits, weight * 0, weight, -1, 0.0, 0.0, 1)
     with pytest.raises(ValueError, match="state: expected -1 to 0"):
-        _draw.mmpp(bits, weight, weight, 1, 0.0, 0.0, 1)
+        _base.draw_mmpp(bits, weight, weight, 1, 0.0, 0.0, 1)

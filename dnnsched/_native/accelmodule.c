@@ -413,55 +413,10 @@ sanger_predict(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     Py_RETURN_NONE;
 }
 
-#define FAST(name) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, name##_doc}
-
 static PyMethodDef methods[] = {
-    FAST(eyeriss2_map),  FAST(eyeriss2_row_visits), FAST(eyeriss2_cycles),
-    FAST(expected_any),  FAST(eyeriss2_cost),       FAST(sanger_latency),
-    FAST(sanger_counts), FAST(sanger_predict),      {NULL, NULL, 0, NULL},
+    DNSPY_FAST(eyeriss2_map),  DNSPY_FAST(eyeriss2_row_visits), DNSPY_FAST(eyeriss2_cycles),
+    DNSPY_FAST(expected_any),  DNSPY_FAST(eyeriss2_cost),       DNSPY_FAST(sanger_latency),
+    DNSPY_FAST(sanger_counts), DNSPY_FAST(sanger_predict),      {NULL, NULL, 0, NULL},
 };
 
-static int
-accel_traverse(PyObject *module, visitproc visit, void *arg)
-{
-    return dnspy_traverse(PyModule_GetState(module), visit, arg);
-}
-
-static int
-accel_clear(PyObject *module)
-{
-    dnspy_clear(PyModule_GetState(module));
-    return 0;
-}
-
-static void
-accel_free(void *module)
-{
-    (void)accel_clear(module);
-}
-
-static PyModuleDef_Slot slots[] = {
-    {Py_mod_exec, dnspy_exec},
-#if PY_VERSION_HEX >= 0x030C0000
-    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
-#endif
-    {0, NULL},
-};
-
-static struct PyModuleDef definition = {
-    .m_base = PyModuleDef_HEAD_INIT,
-    .m_name = "dnnsched._native._accel",
-    .m_doc = "Accelerator cost models.",
-    .m_size = sizeof(dnspy_state),
-    .m_methods = methods,
-    .m_slots = slots,
-    .m_traverse = accel_traverse,
-    .m_clear = accel_clear,
-    .m_free = accel_free,
-};
-
-PyMODINIT_FUNC
-PyInit__accel(void)
-{
-    return PyModuleDef_Init(&definition);
-}
+DNSPY_MODULE(accel, "Accelerator cost models.", methods, dnspy_exec)

@@ -1,5 +1,6 @@
-/* Binding of csrc/base: instruction-set levels, status names and how this build was made. */
-#include "dnspy.h"
+/* Binding of csrc/base: instruction-set levels, status names and how this build was made; the
+ * base_*.c beside it add CSV files, random draws and statistics. */
+#include "base_parts.h"
 
 #define DNSPY_STRING2_(x) #x
 #define DNSPY_STRING_(x) DNSPY_STRING2_(x)
@@ -68,46 +69,16 @@ static PyMethodDef methods[] = {
 };
 
 static int
-base_traverse(PyObject *module, visitproc visit, void *arg)
+base_exec(PyObject *module)
 {
-    return dnspy_traverse(PyModule_GetState(module), visit, arg);
+    return dnspy_exec(module) < 0 || PyModule_AddFunctions(module, base_csv_methods) < 0 ||
+                   PyModule_AddFunctions(module, base_draw_methods) < 0 ||
+                   PyModule_AddFunctions(module, base_stats_methods) < 0
+               ? -1
+               : 0;
 }
 
-static int
-base_clear(PyObject *module)
-{
-    dnspy_clear(PyModule_GetState(module));
-    return 0;
-}
-
-static void
-base_free(void *module)
-{
-    (void)base_clear(module);
-}
-
-static PyModuleDef_Slot slots[] = {
-    {Py_mod_exec, dnspy_exec},
-#if PY_VERSION_HEX >= 0x030C0000
-    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
-#endif
-    {0, NULL},
-};
-
-static struct PyModuleDef definition = {
-    .m_base = PyModuleDef_HEAD_INIT,
-    .m_name = "dnnsched._native._base",
-    .m_doc = "Instruction-set levels, status names and build record of the C library.",
-    .m_size = sizeof(dnspy_state),
-    .m_methods = methods,
-    .m_slots = slots,
-    .m_traverse = base_traverse,
-    .m_clear = base_clear,
-    .m_free = base_free,
-};
-
-PyMODINIT_FUNC
-PyInit__base(void)
-{
-    return PyModuleDef_Init(&definition);
-}
+DNSPY_MODULE(base,
+             "Instruction-set levels, status names, build record, CSV files, random draws and "
+             "statistics.",
+             methods, base_exec)

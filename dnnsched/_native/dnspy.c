@@ -92,6 +92,25 @@ dnspy_exec(PyObject *module)
     return dnspy_init(PyModule_GetState(module)) < 0 ? -1 : dnspy_add_isa(module);
 }
 
+int
+dnspy_module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    return dnspy_traverse(PyModule_GetState(module), visit, arg);
+}
+
+int
+dnspy_module_clear(PyObject *module)
+{
+    dnspy_clear(PyModule_GetState(module));
+    return 0;
+}
+
+void
+dnspy_module_free(void *module)
+{
+    (void)dnspy_module_clear(module);
+}
+
 static int
 check_layout(PyArrayObject *a, const char *name, int flags)
 {

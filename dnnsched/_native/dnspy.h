@@ -38,6 +38,44 @@ int dnspy_exec(PyObject *module);
  * st->isa. Call after dnspy_init. */
 int dnspy_add_isa(PyObject *module);
 
+/* Entry of a method table: the METH_FASTCALL function `name` with its docstring name_doc. */
+#define DNSPY_FAST(name) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, name##_doc}
+
+/* The m_traverse, m_clear and m_free of a module whose state is a dnspy_state. */
+int dnspy_module_traverse(PyObject *module, visitproc visit, void *arg);
+int dnspy_module_clear(PyObject *module);
+void dnspy_module_free(void *module);
+
+/* Last slot before the terminator: NumPy's C API serves the main interpreter only. */
+#if PY_VERSION_HEX >= 0x030C0000
+#define DNSPY_SLOT_INTERPRETERS                                                                    \
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED}
+#else
+#define DNSPY_SLOT_INTERPRETERS {0, NULL}
+#endif
+
+/* Defines the extension module dnnsched._native._<name> (its only external symbol: PyInit__<name>),
+ * whose state is exactly a dnspy_state: docstring, method table and Py_mod_exec function, which is
+ * dnspy_exec or calls it. Once per extension, without a semicolon behind it. */
+#define DNSPY_MODULE(name, doc, methods, exec)                                                     \
+    static PyModuleDef_Slot name##_slots[] = {                                                     \
+        {Py_mod_exec, (void *)(exec)}, DNSPY_SLOT_INTERPRETERS, {0, NULL}};                        \
+    static struct PyModuleDef name##_definition = {                                                \
+        PyModuleDef_HEAD_INIT,                                                                     \
+        .m_name = "dnnsched._native._" #name,                                                      \
+        .m_doc = (doc),                                                                            \
+        .m_size = sizeof(dnspy_state),                                                             \
+        .m_methods = (methods),                                                                    \
+        .m_slots = name##_slots,                                                                   \
+        .m_traverse = dnspy_module_traverse,                                                       \
+        .m_clear = dnspy_module_clear,                                                             \
+        .m_free = dnspy_module_free,                                                               \
+    };                                                                                             \
+    PyMODINIT_FUNC PyInit__##name(void)                                                            \
+    {                                                                                              \
+        return PyModuleDef_Init(&name##_definition);                                               \
+    }
+
 #define DNSPY_IN 0
 #define DNSPY_OUT 1      /* must be writeable */
 #define DNSPY_OPTIONAL 2 /* None gives NULL without an exception */

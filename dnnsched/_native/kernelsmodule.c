@@ -563,69 +563,17 @@ multiply_chain(PyObject *Py_UNUSED(module), PyObject *arg)
     return PyLong_FromUnsignedLongLong(x);
 }
 
-#define FAST(name) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, name##_doc}
-
 static PyMethodDef methods[] = {
-    FAST(pack_f32),
-    FAST(pack_bool),
-    FAST(nonzeros_f32),
-    FAST(popcount),
-    FAST(popcounts),
-    FAST(row_any),
-    FAST(tiles),
-    FAST(check_mask),
-    FAST(weights),
-    FAST(windows),
-    FAST(valid_macs),
-    FAST(columns),
-    FAST(rect),
-    FAST(masked_sum),
-    FAST(read_all),
-    {"multiply_chain", multiply_chain, METH_O, multiply_chain_doc},
+    DNSPY_FAST(pack_f32),     DNSPY_FAST(pack_bool),
+    DNSPY_FAST(nonzeros_f32), DNSPY_FAST(popcount),
+    DNSPY_FAST(popcounts),    DNSPY_FAST(row_any),
+    DNSPY_FAST(tiles),        DNSPY_FAST(check_mask),
+    DNSPY_FAST(weights),      DNSPY_FAST(windows),
+    DNSPY_FAST(valid_macs),   DNSPY_FAST(columns),
+    DNSPY_FAST(rect),         DNSPY_FAST(masked_sum),
+    DNSPY_FAST(read_all),     {"multiply_chain", multiply_chain, METH_O, multiply_chain_doc},
     {NULL, NULL, 0, NULL},
 };
 
-static int
-kernels_traverse(PyObject *module, visitproc visit, void *arg)
-{
-    return dnspy_traverse(PyModule_GetState(module), visit, arg);
-}
-
-static int
-kernels_clear(PyObject *module)
-{
-    dnspy_clear(PyModule_GetState(module));
-    return 0;
-}
-
-static void
-kernels_free(void *module)
-{
-    (void)kernels_clear(module);
-}
-
-static PyModuleDef_Slot slots[] = {
-    {Py_mod_exec, dnspy_exec},
-#if PY_VERSION_HEX >= 0x030C0000
-    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
-#endif
-    {0, NULL},
-};
-
-static struct PyModuleDef definition = {
-    .m_base = PyModuleDef_HEAD_INIT,
-    .m_name = "dnnsched._native._kernels",
-    .m_doc = "Masks, zero counts and valid multiply-accumulate counts.",
-    .m_size = sizeof(dnspy_state),
-    .m_methods = methods,
-    .m_slots = slots,
-    .m_traverse = kernels_traverse,
-    .m_clear = kernels_clear,
-    .m_free = kernels_free,
-};
-
-PyMODINIT_FUNC
-PyInit__kernels(void)
-{
-    return PyModuleDef_Init(&definition);
-}
+DNSPY_MODULE(kernels, "Masks, zero counts and valid multiply-accumulate counts.", methods,
+             dnspy_exec)

@@ -162,52 +162,10 @@ prediction_errors(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 static PyMethodDef methods[] = {
     {"column_means", column_means, METH_O, column_means_doc},
     {"suffix_sums", suffix_sums, METH_O, suffix_sums_doc},
-    {"predict_gamma", (PyCFunction)(void (*)(void))predict_gamma, METH_FASTCALL, predict_gamma_doc},
-    {"prediction_errors", (PyCFunction)(void (*)(void))prediction_errors, METH_FASTCALL,
-     prediction_errors_doc},
+    DNSPY_FAST(predict_gamma),
+    DNSPY_FAST(prediction_errors),
     {NULL, NULL, 0, NULL},
 };
 
-static int
-module_exec(PyObject *module)
-{
-    return dnspy_init(STATE(module));
-}
-
-static int
-module_traverse(PyObject *module, visitproc visit, void *arg)
-{
-    return dnspy_traverse(STATE(module), visit, arg);
-}
-
-static int
-module_clear(PyObject *module)
-{
-    dnspy_clear(STATE(module));
-    return 0;
-}
-
-static PyModuleDef_Slot slots[] = {
-    {Py_mod_exec, (void *)module_exec},
-#if PY_VERSION_HEX >= 0x030C0000
-    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
-#endif
-    {0, NULL},
-};
-
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "dnnsched._native._policy",
-    .m_doc = "Remaining-time estimates and sparsity predictors (csrc/policy).",
-    .m_size = sizeof(dnspy_state),
-    .m_methods = methods,
-    .m_slots = slots,
-    .m_traverse = module_traverse,
-    .m_clear = module_clear,
-};
-
-PyMODINIT_FUNC
-PyInit__policy(void)
-{
-    return PyModuleDef_Init(&definition);
-}
+DNSPY_MODULE(policy, "Remaining-time estimates and sparsity predictors (csrc/policy).", methods,
+             dnspy_exec)

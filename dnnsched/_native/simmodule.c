@@ -754,11 +754,7 @@ module_free(void *m)
 }
 
 static PyModuleDef_Slot module_slots[] = {
-    {Py_mod_exec, (void *)module_exec},
-#if PY_VERSION_HEX >= 0x030C0000
-    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
-#endif
-    {0, NULL}};
+    {Py_mod_exec, (void *)module_exec}, DNSPY_SLOT_INTERPRETERS, {0, NULL}};
 static struct PyModuleDef module_def = {PyModuleDef_HEAD_INIT,
                                         .m_name = "dnnsched._native._sim",
                                         .m_doc = "Discrete-event engine.",

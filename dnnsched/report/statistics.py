@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dnnsched._native import _stats
+from dnnsched._native import _base
 
 LEVEL = 0.95
 """Confidence level of every interval unless a caller says otherwise."""
@@ -69,7 +69,7 @@ def t_quantile(p, df):
     -------
     float
     """
-    return _stats.student_t_quantile(p, df)
+    return _base.student_t_quantile(p, df)
 
 
 def mean_interval(values, level=LEVEL):

@@ -1,5 +1,6 @@
-/* dnnsched._native._draw: random variates from NumPy bit generators, and Python's own stream. */
-#include "dnspy.h"
+/* Binding of csrc/base/draw.c and mt19937.c: random variates from NumPy bit generators, and
+ * Python's own stream. */
+#include "base_parts.h"
 
 #include <math.h>
 #include <numpy/random/bitgen.h>
@@ -55,20 +56,20 @@ want_positive(PyObject *obj, const char *name, double *out)
 }
 
 PyDoc_STRVAR(
-    variates_doc,
-    "variates(bits, kind, parameter, n, /)\n--\n\n"
+    draw_variates_doc,
+    "draw_variates(bits, kind, parameter, n, /)\n--\n\n"
     "float64[n]; kind 0 uniform in [0, 1), 1 exponential (mean = parameter), 2 normal (sd =\n"
     "parameter), 3 gamma (shape = parameter, scale 1).");
 
 static PyObject *
-variates(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+draw_variates(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)module;
     npy_intp n = 0;
     double parameter = 0.0;
     dns_words w;
     PyObject *capsule = NULL;
-    if (dnspy_nargs("variates", nargs, 4, 4) < 0 ||
+    if (dnspy_nargs("draw_variates", nargs, 4, 4) < 0 ||
         want_positive(args[2], "parameter", &parameter) < 0 || want_count(args[3], &n) < 0) {
         return NULL;
     }
@@ -98,17 +99,17 @@ variates(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 }
 
 PyDoc_STRVAR(
-    below_doc,
-    "below(bits, high, n, /)\n--\n\nint32[n]: uniform integers of 0 .. high-1, high >= 1.");
+    draw_below_doc,
+    "draw_below(bits, high, n, /)\n--\n\nint32[n]: uniform integers of 0 .. high-1, high >= 1.");
 
 static PyObject *
-below(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+draw_below(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)module;
     npy_intp n = 0;
     dns_words w;
     PyObject *capsule = NULL;
-    if (dnspy_nargs("below", nargs, 3, 3) < 0 || want_count(args[2], &n) < 0) {
+    if (dnspy_nargs("draw_below", nargs, 3, 3) < 0 || want_count(args[2], &n) < 0) {
         return NULL;
     }
     const long high = PyLong_AsLong(args[1]);
@@ -132,13 +133,13 @@ below(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 }
 
 PyDoc_STRVAR(
-    arrivals_doc,
-    "arrivals(bits, rate, cv, clock, n, /)\n--\n\n"
+    draw_arrivals_doc,
+    "draw_arrivals(bits, rate, cv, clock, n, /)\n--\n\n"
     "(float64[n] arrival times after clock, last one): exponential gaps when cv is None, else\n"
     "gamma gaps with that coefficient of variation; rate in requests per second.");
 
 static PyObject *
-arrivals(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+draw_arrivals(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)module;
     npy_intp n = 0;
@@ -146,7 +147,8 @@ arrivals(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     double cv = 0.0;
     dns_words w;
     PyObject *capsule = NULL;
-    if (dnspy_nargs("arrivals", nargs, 5, 5) < 0 || want_positive(args[1], "rate", &rate) < 0 ||
+    if (dnspy_nargs("draw_arrivals", nargs, 5, 5) < 0 ||
+        want_positive(args[1], "rate", &rate) < 0 ||
         (args[2] != Py_None && want_positive(args[2], "cv", &cv) < 0) ||
         want_count(args[4], &n) < 0) {
         return NULL;
@@ -172,8 +174,8 @@ arrivals(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 }
 
 PyDoc_STRVAR(
-    mmpp_doc,
-    "mmpp(bits, rate, sojourn_s, state, left_s, clock, n, /)\n--\n\n"
+    draw_mmpp_doc,
+    "draw_mmpp(bits, rate, sojourn_s, state, left_s, clock, n, /)\n--\n\n"
     "(float64[n] arrival times, state, left_s, clock) of a Markov-modulated Poisson process with\n"
     "float64[states] rate and mean sojourn_s; state -1 starts it in its stationary regime.");
 
@@ -204,11 +206,11 @@ check_mmpp(const dns_mmpp *m, long state, double left_s)
 }
 
 static PyObject *
-mmpp(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+draw_mmpp(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)module;
     npy_intp n = 0;
-    if (dnspy_nargs("mmpp", nargs, 7, 7) < 0 || want_count(args[6], &n) < 0) {
+    if (dnspy_nargs("draw_mmpp", nargs, 7, 7) < 0 || want_count(args[6], &n) < 0) {
         return NULL;
     }
     PyArrayObject *rate = dnspy_want(args[1], "rate", NPY_DOUBLE, 1, DNSPY_IN);
@@ -246,13 +248,14 @@ mmpp(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     return out == NULL ? NULL : Py_BuildValue("Nidd", out, (int)m.state, m.left_s, clock);
 }
 
-PyDoc_STRVAR(requests_doc, "requests(model_bits, weight, sample_bits, n_samples, priority_bits, "
-                           "priority_weight, priority, n, /)\n"
-                           "--\n\n"
-                           "(model int32[n], sample int32[n], priority float64[n]): model by "
-                           "weight float64[models], sample uniform\n"
-                           "below n_samples int32[models], priority by priority_weight; one word "
-                           "of each stream per request.");
+PyDoc_STRVAR(draw_requests_doc,
+             "draw_requests(model_bits, weight, sample_bits, n_samples, priority_bits, "
+             "priority_weight, priority, n, /)\n"
+             "--\n\n"
+             "(model int32[n], sample int32[n], priority float64[n]): model by "
+             "weight float64[models], sample uniform\n"
+             "below n_samples int32[models], priority by priority_weight; one word "
+             "of each stream per request.");
 
 /* The drawing part of requests(): three new arrays in out[], or -1 with an exception. */
 static int
@@ -291,10 +294,10 @@ fill_requests(PyObject *module, const dns_words *w, PyArrayObject *const *in, np
 }
 
 static PyObject *
-requests(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+draw_requests(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     npy_intp n = 0;
-    if (dnspy_nargs("requests", nargs, 8, 8) < 0 || want_count(args[7], &n) < 0) {
+    if (dnspy_nargs("draw_requests", nargs, 8, 8) < 0 || want_count(args[7], &n) < 0) {
         return NULL;
     }
     PyArrayObject *in[4] = {NULL};
@@ -332,8 +335,8 @@ requests(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     return result;
 }
 
-PyDoc_STRVAR(python_requests_doc,
-             "python_requests(state, rate, n_samples, priorities, n, /)\n--\n\n"
+PyDoc_STRVAR(draw_python_requests_doc,
+             "draw_python_requests(state, rate, n_samples, priorities, n, /)\n--\n\n"
              "(arrival float64[n], model int32[n], sample int32[n], priority float64[n], state): "
              "rows drawn as\n"
              "random.Random would, from state = uint32[625] of its getstate(); per row "
@@ -341,11 +344,11 @@ PyDoc_STRVAR(python_requests_doc,
              "priority, sample. The new state is returned.");
 
 static PyObject *
-python_requests(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+draw_python_requests(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     npy_intp n = 0;
     const npy_intp words = DNS_MT_WORDS + 1;
-    if (dnspy_nargs("python_requests", nargs, 5, 5) < 0 || want_count(args[4], &n) < 0) {
+    if (dnspy_nargs("draw_python_requests", nargs, 5, 5) < 0 || want_count(args[4], &n) < 0) {
         return NULL;
     }
     PyArrayObject *state = dnspy_want_shape(args[0], "state", NPY_UINT32, 1, &words, DNSPY_IN);
@@ -394,58 +397,8 @@ python_requests(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     return result;
 }
 
-static PyMethodDef methods[] = {
-    {"variates", (PyCFunction)(void (*)(void))variates, METH_FASTCALL, variates_doc},
-    {"below", (PyCFunction)(void (*)(void))below, METH_FASTCALL, below_doc},
-    {"arrivals", (PyCFunction)(void (*)(void))arrivals, METH_FASTCALL, arrivals_doc},
-    {"mmpp", (PyCFunction)(void (*)(void))mmpp, METH_FASTCALL, mmpp_doc},
-    {"requests", (PyCFunction)(void (*)(void))requests, METH_FASTCALL, requests_doc},
-    {"python_requests", (PyCFunction)(void (*)(void))python_requests, METH_FASTCALL,
-     python_requests_doc},
+PyMethodDef base_draw_methods[] = {
+    DNSPY_FAST(draw_variates), DNSPY_FAST(draw_below),    DNSPY_FAST(draw_arrivals),
+    DNSPY_FAST(draw_mmpp),     DNSPY_FAST(draw_requests), DNSPY_FAST(draw_python_requests),
     {NULL, NULL, 0, NULL},
 };
-
-static int
-module_exec(PyObject *module)
-{
-    return dnspy_init(STATE(module));
-}
-
-static int
-module_traverse(PyObject *module, visitproc visit, void *arg)
-{
-    return dnspy_traverse(STATE(module), visit, arg);
-}
-
-static int
-module_clear(PyObject *module)
-{
-    dnspy_clear(STATE(module));
-    return 0;
-}
-
-static PyModuleDef_Slot slots[] = {
-    {Py_mod_exec, (void *)module_exec},
-#if PY_VERSION_HEX >= 0x030C0000
-    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
-#endif
-    {0, NULL},
-};
-
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "dnnsched._native._draw",
-    .m_doc = "Random variates from NumPy bit generators, and Python's own stream "
-             "(csrc/base/draw.c, mt19937.c).",
-    .m_size = sizeof(dnspy_state),
-    .m_methods = methods,
-    .m_slots = slots,
-    .m_traverse = module_traverse,
-    .m_clear = module_clear,
-};
-
-PyMODINIT_FUNC
-PyInit__draw(void)
-{
-    return PyModuleDef_Init(&definition);
-}

@@ -1,5 +1,5 @@
 /* Binding of csrc/base/stats.c: distribution functions for intervals. */
-#include "dnspy.h"
+#include "base_parts.h"
 
 #include "dns/stats.h"
 
@@ -18,7 +18,7 @@ to_doubles(PyObject *const *args, int n, double *out)
 PyDoc_STRVAR(betainc_doc, "betainc(a, b, x, /)\n--\n\nRegularised incomplete beta I_x(a, b).");
 
 static PyObject *
-py_betainc(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+betainc(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     double v[3], out = 0.0;
     dns_error err = {0};
@@ -31,11 +31,11 @@ py_betainc(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 }
 
 PyDoc_STRVAR(
-    quantile_doc,
+    student_t_quantile_doc,
     "student_t_quantile(p, df, /)\n--\n\nThe t with P(T <= t) = p, df degrees of freedom.");
 
 static PyObject *
-py_quantile(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+student_t_quantile(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     double v[2], out = 0.0;
     dns_error err = {0};
@@ -47,53 +47,8 @@ py_quantile(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
                           : dnspy_raise(PyModule_GetState(self), code, &err);
 }
 
-static PyMethodDef methods[] = {
-    {"betainc", (PyCFunction)(void (*)(void))py_betainc, METH_FASTCALL, betainc_doc},
-    {"student_t_quantile", (PyCFunction)(void (*)(void))py_quantile, METH_FASTCALL, quantile_doc},
+PyMethodDef base_stats_methods[] = {
+    DNSPY_FAST(betainc),
+    DNSPY_FAST(student_t_quantile),
     {NULL, NULL, 0, NULL},
 };
-
-static int
-stats_traverse(PyObject *module, visitproc visit, void *arg)
-{
-    return dnspy_traverse(PyModule_GetState(module), visit, arg);
-}
-
-static int
-stats_clear(PyObject *module)
-{
-    dnspy_clear(PyModule_GetState(module));
-    return 0;
-}
-
-static void
-stats_free(void *module)
-{
-    (void)stats_clear(module);
-}
-
-static PyModuleDef_Slot slots[] = {
-    {Py_mod_exec, dnspy_exec},
-#if PY_VERSION_HEX >= 0x030C0000
-    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
-#endif
-    {0, NULL},
-};
-
-static struct PyModuleDef module_def = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "dnnsched._native._stats",
-    .m_doc = "Distribution functions for confidence intervals.",
-    .m_size = sizeof(dnspy_state),
-    .m_methods = methods,
-    .m_slots = slots,
-    .m_traverse = stats_traverse,
-    .m_clear = stats_clear,
-    .m_free = stats_free,
-};
-
-PyMODINIT_FUNC
-PyInit__stats(void)
-{
-    return PyModuleDef_Init(&module_def);
-}

@@ -1,5 +1,5 @@
-/* dnnsched._native._csv: numeric CSV columns in and out of arrays. */
-#include "dnspy.h"
+/* Binding of csrc/base/csv.c: numeric CSV columns in and out of arrays. */
+#include "base_parts.h"
 
 #include "dns/csv.h"
 #include "dns/mem.h"
@@ -138,17 +138,18 @@ read_into(PyObject *module, request *r, const Py_buffer *text)
     return result;
 }
 
-PyDoc_STRVAR(read_doc, "read(text, columns, /)\n--\n\n"
-                       "((array or None, ...), int64[rows] line numbers) from CSV bytes. A column "
-                       "is (name, kind, optional, low,\n"
-                       "high, open_low, infinity, choices): kind 0 float64, 1 int64, 2 time as "
-                       "int64 ns since 1970, 3 int32\n"
-                       "position in the tuple choices. FormatError names line and column.");
+PyDoc_STRVAR(csv_read_doc,
+             "csv_read(text, columns, /)\n--\n\n"
+             "((array or None, ...), int64[rows] line numbers) from CSV bytes. A column "
+             "is (name, kind, optional, low,\n"
+             "high, open_low, infinity, choices): kind 0 float64, 1 int64, 2 time as "
+             "int64 ns since 1970, 3 int32\n"
+             "position in the tuple choices. FormatError names line and column.");
 
 static PyObject *
 csv_read(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
-    if (dnspy_nargs("read", nargs, 2, 2) < 0) {
+    if (dnspy_nargs("csv_read", nargs, 2, 2) < 0) {
         return NULL;
     }
     Py_buffer text;
@@ -279,8 +280,8 @@ take_written(PyObject *columns, Py_ssize_t i, npy_intp *rows, PyArrayObject **ar
 }
 
 PyDoc_STRVAR(
-    write_doc,
-    "write(header, columns, /)\n--\n\n"
+    csv_write_doc,
+    "csv_write(header, columns, /)\n--\n\n"
     "bytes of a CSV file: header is a tuple of names, columns a tuple of arrays (float64 written "
     "so\n"
     "that they read back exactly, int32, int64) or (int32 array, tuple of strings) pairs.");
@@ -308,7 +309,7 @@ csv_write(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     PyArrayObject *array[MAX_COLUMNS];
     PyObject *names[MAX_COLUMNS];
     npy_intp rows = -1;
-    if (dnspy_nargs("write", nargs, 2, 2) < 0) {
+    if (dnspy_nargs("csv_write", nargs, 2, 2) < 0) {
         return NULL;
     }
     const Py_ssize_t n = PyTuple_Check(args[0]) ? PyTuple_Size(args[0]) : 0;
@@ -333,52 +334,8 @@ csv_write(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     return out;
 }
 
-static PyMethodDef methods[] = {
-    {"read", (PyCFunction)(void (*)(void))csv_read, METH_FASTCALL, read_doc},
-    {"write", (PyCFunction)(void (*)(void))csv_write, METH_FASTCALL, write_doc},
+PyMethodDef base_csv_methods[] = {
+    DNSPY_FAST(csv_read),
+    DNSPY_FAST(csv_write),
     {NULL, NULL, 0, NULL},
 };
-
-static int
-module_exec(PyObject *module)
-{
-    return dnspy_init(STATE(module));
-}
-
-static int
-module_traverse(PyObject *module, visitproc visit, void *arg)
-{
-    return dnspy_traverse(STATE(module), visit, arg);
-}
-
-static int
-module_clear(PyObject *module)
-{
-    dnspy_clear(STATE(module));
-    return 0;
-}
-
-static PyModuleDef_Slot slots[] = {
-    {Py_mod_exec, (void *)module_exec},
-#if PY_VERSION_HEX >= 0x030C0000
-    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
-#endif
-    {0, NULL},
-};
-
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "dnnsched._native._csv",
-    .m_doc = "Numeric CSV columns in and out of arrays (csrc/base/csv.c).",
-    .m_size = sizeof(dnspy_state),
-    .m_methods = methods,
-    .m_slots = slots,
-    .m_traverse = module_traverse,
-    .m_clear = module_clear,
-};
-
-PyMODINIT_FUNC
-PyInit__csv(void)
-{
-    return PyModuleDef_Init(&definition);
-}
