@@ -111,6 +111,7 @@ class Results:
 
     def __init__(self):
         self._series = {}
+        self._holding = {}  # (field, value) -> series that have it, in order; "metric" is a field here
 
     def __len__(self):
         return len(self._series)
@@ -136,7 +137,10 @@ class Results:
         if (point, metric) in self._series:
             raise ValueError(f"{metric} at {point}: already stored")
         array.flags.writeable = False
-        self._series[point, metric] = Series(point, metric, array, origin, method, published)
+        series = Series(point, metric, array, origin, method, published)
+        self._series[point, metric] = series
+        for holding in (("metric", metric), *((name, getattr(point, name)) for name in _FIELDS)):
+            self._holding.setdefault(holding, []).append(series)
 
     def find(self, metric=None, **where):
         """Series whose point has exactly these field values.
@@ -155,10 +159,17 @@ class Results:
         unknown = set(where) - set(_FIELDS)
         if unknown:
             raise ValueError(f"where: expected fields among {', '.join(_FIELDS)}, got {', '.join(sorted(unknown))}")
-        return [s for s in self._series.values()
-                if (metric is None or s.metric == metric)
-                and all(getattr(s.point, k) in v if isinstance(v, (list, tuple, set)) else getattr(s.point, k) == v
-                        for k, v in where.items())]
+        if metric is not None:
+            where["metric"] = metric
+        many = {k: v for k, v in where.items() if isinstance(v, (list, tuple, set))}
+        single = [(k, v) for k, v in where.items() if k not in many]
+        candidates = min((self._holding.get(item, []) for item in single), key=len, default=self._series.values())
+
+        def has(series, name):
+            return series.metric if name == "metric" else getattr(series.point, name)
+
+        return [s for s in candidates if all(has(s, k) == v for k, v in single)
+                and all(has(s, k) in v for k, v in many.items())]
 
     def one(self, metric, **where):
         """The single series that matches, or None when there is none.
