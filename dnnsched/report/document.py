@@ -218,8 +218,8 @@ class Report:
                          [(c.id, c.kind, c.verdict, c.expected, c.title, c.reason, c.because) for c in self.claims])
 
     def _save_run(self, folder, run, requests, timeline):
-        rows = rundir.request_rows(run.result, run.workload, run_id=run.name, replication=run.replication)
-        tables.write_csv(folder / requests, rundir.REQUEST_COLUMNS, rows)
+        rundir.write_requests(folder / requests, run.result, run.workload, run_id=run.name,
+                              replication=run.replication)
         if timeline is not None and run.result.timeline is not None:
             run.result.timeline.to_chrome_trace(folder / timeline)
 

@@ -9,6 +9,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
+from dnnsched._csvio import write_columns
 from dnnsched.errors import FormatError
 from dnnsched.report import tables
 
@@ -89,11 +92,12 @@ def write_json(path, record):
         file.write("\n")
 
 
-def request_rows(result, workload, *, run_id, replication):
-    """Rows of ``requests.csv`` for one simulated run.
+def write_requests(path, result, workload, *, run_id, replication):
+    """Write ``requests.csv`` of one simulated run, columns `REQUEST_COLUMNS`.
 
     Parameters
     ----------
+    path : path-like
     result : Result
         With per-request records.
     workload : Workload
@@ -101,20 +105,24 @@ def request_rows(result, workload, *, run_id, replication):
     run_id : str
     replication : int
 
-    Yields
-    ------
-    tuple
-        In the order of `REQUEST_COLUMNS`.
+    Notes
+    -----
+    ``wait_s`` is turnaround minus service; differences below rounding are 0.
     """
-    keys = list(workload.traces)
-    names = [(workload.traces[k].model, workload.traces[k].pattern) for k in keys]
-    for row in result.requests:
-        model, pattern = names[int(row["model"])]
-        arrival, finish, service = float(row["arrival_s"]), float(row["finish_s"]), float(row["service_s"])
-        yield (run_id, replication, int(row["request_id"]), model, pattern, float(row["priority"]), arrival,
-               float(row["first_start_s"]), finish, float(row["deadline_s"]), float(row["isolated_s"]), service,
-               finish - arrival - service, int(row["n_preempt"]), int(row["n_layers"]), int(row["sample"]),
-               bool(row["slo_met"]))
+    r = result.requests
+    traces = list(workload.traces.values())
+    same = np.zeros(len(r), np.int32)
+    wait = r["finish_s"] - r["arrival_s"] - r["service_s"]
+    wait[np.abs(wait) <= 1e-12 * r["finish_s"]] = 0.0
+    special = {
+        "run_id": (same, (run_id,)), "replication": np.full(len(r), replication, np.int64),
+        "model": (r["model"], tuple(t.model for t in traces)),
+        "variant": (r["model"], tuple(t.pattern for t in traces)),
+        "wait_s": wait, "slo_met": (r["slo_met"].astype(np.int32), ("false", "true"))}
+    columns = [special[name] if name in special else r[name] for name in REQUEST_COLUMNS]
+    write_columns(path, REQUEST_COLUMNS,
+                  [(np.ascontiguousarray(c[0]), c[1]) if isinstance(c, tuple) else np.ascontiguousarray(c)
+                   for c in columns])
 
 
 def validate(path):
