@@ -37,6 +37,61 @@ ops_of(PyObject *module, PyObject *level)
     return dns_count_ops_select(isa < 0 ? st->isa : (dns_isa)isa);
 }
 
+/* 0 if the status is DNS_OK, else -1 with an exception set. */
+static int
+check(PyObject *module, dns_status status, const dns_error *err)
+{
+    if (status != DNS_OK) {
+        (void)dnspy_raise(PyModule_GetState(module), status, err);
+        return -1;
+    }
+    return 0;
+}
+
+/* A call (..., out, isa) that writes an array apart from its input. */
+typedef struct call {
+    PyObject *module;
+    PyObject *const *args;
+    Py_ssize_t nargs;
+    const char *in_name;
+    PyArrayObject *in;
+    const dns_count_ops *ops;
+    void *out; /* data of the array to write */
+} call;
+
+/* Takes the input array, argument k; 0 or -1 with an exception set. */
+static int
+input(call *c, Py_ssize_t k, const char *name, int typenum, int ndim, int flags)
+{
+    c->in_name = name;
+    c->in = dnspy_want(c->args[k], name, typenum, ndim, flags);
+    return c->in == NULL ? -1 : 0;
+}
+
+/* Takes the input masks, argument k, of this shape (-1 = any extent); 0 or -1 as above. */
+static int
+masks(call *c, Py_ssize_t k, int ndim, const npy_intp *dims)
+{
+    c->in_name = "bits";
+    c->in = dnspy_want_shape(c->args[k], "bits", NPY_UINT64, ndim, dims, DNSPY_IN);
+    return c->in == NULL ? -1 : 0;
+}
+
+/* Takes the array to write, of this dtype and shape (NULL = that of the input's first axes), and
+ * the kernel table of the level; 0 or -1 as above. Last step: the input is known. */
+static int
+output(call *c, int typenum, int ndim, const npy_intp *dims)
+{
+    PyArrayObject *out = dnspy_want_shape(c->args[c->nargs - 2], "out", typenum, ndim,
+                                          dims == NULL ? PyArray_DIMS(c->in) : dims, DNSPY_OUT);
+    c->ops = out == NULL ? NULL : ops_of(c->module, c->args[c->nargs - 1]);
+    if (c->ops == NULL || dnspy_no_overlap(out, "out", c->in, c->in_name) < 0) {
+        return -1;
+    }
+    c->out = PyArray_DATA(out);
+    return 0;
+}
+
 /* Comparison limit of an eps argument; 0 on success, -1 with an exception set. */
 static int
 limit_of(PyObject *module, PyObject *arg, uint32_t *limit)
@@ -46,9 +101,7 @@ limit_of(PyObject *module, PyObject *arg, uint32_t *limit)
     if (eps == -1.0 && PyErr_Occurred()) {
         return -1;
     }
-    const dns_status status = dns_count_check_eps(eps, &err);
-    if (status != DNS_OK) {
-        (void)dnspy_raise(PyModule_GetState(module), status, &err);
+    if (check(module, dns_count_check_eps(eps, &err), &err) < 0) {
         return -1;
     }
     *limit = dns_count_limit(eps);
@@ -88,22 +141,38 @@ window_of(PyObject *module, PyObject *arg, dns_window *g)
     }
     memcpy(g, PyArray_DATA(a), sizeof *g);
     dns_error err;
-    const dns_status status = dns_window_check(g, &err);
-    if (status != DNS_OK) {
-        (void)dnspy_raise(PyModule_GetState(module), status, &err);
-        return -1;
-    }
-    return 0;
+    return check(module, dns_window_check(g, &err), &err);
 }
 
+/* Workspace of n words (dns_mem_free), or NULL with MemoryError. */
 static uint64_t *
-window_work(const dns_window *g)
+new_work(size_t n)
 {
-    uint64_t *work = dns_mem_new(NULL, dns_window_work(g), sizeof *work);
+    uint64_t *work = dns_mem_new(NULL, n, sizeof *work);
     if (work == NULL) {
         (void)PyErr_NoMemory();
     }
     return work;
+}
+
+/* pack_f32 (packed) and nonzeros_f32: a kernel over the rows of x. */
+static PyObject *
+float_rows(const char *fn, call c, int packed)
+{
+    uint32_t limit = 0;
+    if (dnspy_nargs(fn, c.nargs, 4, 4) < 0 || input(&c, 0, "x", NPY_FLOAT32, 2, DNSPY_ROWS) < 0 ||
+        limit_of(c.module, c.args[1], &limit) < 0) {
+        return NULL;
+    }
+    const npy_intp dims[2] = {PyArray_DIM(c.in, 0), (npy_intp)dns_mask_words(DIM(c.in, 1))};
+    if (output(&c, NPY_UINT64, packed ? 2 : 1, dims) < 0) {
+        return NULL;
+    }
+    BEGIN_LONG(SIZE(c.in) * sizeof(float));
+    (packed ? c.ops->pack_f32 : c.ops->nonzeros_f32)(PyArray_DATA(c.in), DIM(c.in, 0), DIM(c.in, 1),
+                                                     row_stride(c.in), limit, c.out);
+    END_LONG;
+    Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(pack_f32_doc,
@@ -113,49 +182,7 @@ PyDoc_STRVAR(pack_f32_doc,
 static PyObject *
 pack_f32(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
-    if (dnspy_nargs("pack_f32", nargs, 4, 4) < 0) {
-        return NULL;
-    }
-    PyArrayObject *x = dnspy_want(args[0], "x", NPY_FLOAT32, 2, DNSPY_ROWS);
-    uint32_t limit = 0;
-    if (x == NULL || limit_of(module, args[1], &limit) < 0) {
-        return NULL;
-    }
-    const npy_intp dims[2] = {PyArray_DIM(x, 0), (npy_intp)dns_mask_words(DIM(x, 1))};
-    PyArrayObject *out = dnspy_want_shape(args[2], "out", NPY_UINT64, 2, dims, DNSPY_OUT);
-    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[3]);
-    if (ops == NULL || dnspy_no_overlap(out, "out", x, "x") < 0) {
-        return NULL;
-    }
-    BEGIN_LONG(SIZE(x) * sizeof(float));
-    ops->pack_f32(PyArray_DATA(x), DIM(x, 0), DIM(x, 1), row_stride(x), limit, PyArray_DATA(out));
-    END_LONG;
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(pack_bool_doc, "pack_bool(x, out, isa, /)\n--\n\n"
-                            "Mask of bool rows (R, W) into uint64 (R, ceil(W/64)).");
-
-static PyObject *
-pack_bool(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
-{
-    if (dnspy_nargs("pack_bool", nargs, 3, 3) < 0) {
-        return NULL;
-    }
-    PyArrayObject *x = dnspy_want(args[0], "x", NPY_BOOL, 2, DNSPY_ROWS);
-    if (x == NULL) {
-        return NULL;
-    }
-    const npy_intp dims[2] = {PyArray_DIM(x, 0), (npy_intp)dns_mask_words(DIM(x, 1))};
-    PyArrayObject *out = dnspy_want_shape(args[1], "out", NPY_UINT64, 2, dims, DNSPY_OUT);
-    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[2]);
-    if (ops == NULL || dnspy_no_overlap(out, "out", x, "x") < 0) {
-        return NULL;
-    }
-    BEGIN_LONG(SIZE(x));
-    ops->pack_u8(PyArray_DATA(x), DIM(x, 0), DIM(x, 1), row_stride(x), PyArray_DATA(out));
-    END_LONG;
-    Py_RETURN_NONE;
+    return float_rows("pack_f32", (call){.module = module, .args = args, .nargs = nargs}, 1);
 }
 
 PyDoc_STRVAR(nonzeros_f32_doc, "nonzeros_f32(x, eps, out, isa, /)\n--\n\n"
@@ -164,23 +191,26 @@ PyDoc_STRVAR(nonzeros_f32_doc, "nonzeros_f32(x, eps, out, isa, /)\n--\n\n"
 static PyObject *
 nonzeros_f32(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
-    if (dnspy_nargs("nonzeros_f32", nargs, 4, 4) < 0) {
+    return float_rows("nonzeros_f32", (call){.module = module, .args = args, .nargs = nargs}, 0);
+}
+
+PyDoc_STRVAR(pack_bool_doc, "pack_bool(x, out, isa, /)\n--\n\n"
+                            "Mask of bool rows (R, W) into uint64 (R, ceil(W/64)).");
+
+static PyObject *
+pack_bool(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    call c = {.module = module, .args = args, .nargs = nargs};
+    if (dnspy_nargs("pack_bool", nargs, 3, 3) < 0 ||
+        input(&c, 0, "x", NPY_BOOL, 2, DNSPY_ROWS) < 0) {
         return NULL;
     }
-    PyArrayObject *x = dnspy_want(args[0], "x", NPY_FLOAT32, 2, DNSPY_ROWS);
-    uint32_t limit = 0;
-    if (x == NULL || limit_of(module, args[1], &limit) < 0) {
+    const npy_intp dims[2] = {PyArray_DIM(c.in, 0), (npy_intp)dns_mask_words(DIM(c.in, 1))};
+    if (output(&c, NPY_UINT64, 2, dims) < 0) {
         return NULL;
     }
-    PyArrayObject *out =
-        dnspy_want_shape(args[2], "out", NPY_UINT64, 1, PyArray_DIMS(x), DNSPY_OUT);
-    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[3]);
-    if (ops == NULL || dnspy_no_overlap(out, "out", x, "x") < 0) {
-        return NULL;
-    }
-    BEGIN_LONG(SIZE(x) * sizeof(float));
-    ops->nonzeros_f32(PyArray_DATA(x), DIM(x, 0), DIM(x, 1), row_stride(x), limit,
-                      PyArray_DATA(out));
+    BEGIN_LONG(SIZE(c.in));
+    c.ops->pack_u8(PyArray_DATA(c.in), DIM(c.in, 0), DIM(c.in, 1), row_stride(c.in), c.out);
     END_LONG;
     Py_RETURN_NONE;
 }
@@ -216,22 +246,16 @@ PyDoc_STRVAR(popcounts_doc, "popcounts(bits, out, isa, /)\n--\n\n"
 static PyObject *
 popcounts(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
-    if (dnspy_nargs("popcounts", nargs, 3, 3) < 0) {
+    call c = {.module = module, .args = args, .nargs = nargs};
+    if (dnspy_nargs("popcounts", nargs, 3, 3) < 0 ||
+        input(&c, 0, "bits", NPY_UINT64, 2, DNSPY_IN) < 0 || output(&c, NPY_UINT64, 1, NULL) < 0) {
         return NULL;
     }
-    PyArrayObject *bits = dnspy_want(args[0], "bits", NPY_UINT64, 2, DNSPY_IN);
-    PyArrayObject *out = bits == NULL ? NULL
-                                      : dnspy_want_shape(args[1], "out", NPY_UINT64, 1,
-                                                         PyArray_DIMS(bits), DNSPY_OUT);
-    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[2]);
-    if (ops == NULL || dnspy_no_overlap(out, "out", bits, "bits") < 0) {
-        return NULL;
-    }
-    const uint64_t *rows = PyArray_DATA(bits);
-    uint64_t *ones = PyArray_DATA(out);
-    BEGIN_LONG(SIZE(bits) * sizeof(uint64_t));
-    for (size_t r = 0; r < DIM(bits, 0); r++) {
-        ones[r] = ops->popcount(rows + r * DIM(bits, 1), NULL, DIM(bits, 1));
+    const uint64_t *rows = PyArray_DATA(c.in);
+    uint64_t *ones = c.out;
+    BEGIN_LONG(SIZE(c.in) * sizeof(uint64_t));
+    for (size_t r = 0; r < DIM(c.in, 0); r++) {
+        ones[r] = c.ops->popcount(rows + r * DIM(c.in, 1), NULL, DIM(c.in, 1));
     }
     END_LONG;
     Py_RETURN_NONE;
@@ -243,21 +267,13 @@ PyDoc_STRVAR(row_any_doc, "row_any(bits, out, isa, /)\n--\n\n"
 static PyObject *
 row_any(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
-    if (dnspy_nargs("row_any", nargs, 3, 3) < 0) {
+    call c = {.module = module, .args = args, .nargs = nargs};
+    if (dnspy_nargs("row_any", nargs, 3, 3) < 0 ||
+        input(&c, 0, "bits", NPY_UINT64, 2, DNSPY_IN) < 0 || output(&c, NPY_BOOL, 1, NULL) < 0) {
         return NULL;
     }
-    PyArrayObject *bits = dnspy_want(args[0], "bits", NPY_UINT64, 2, DNSPY_IN);
-    if (bits == NULL) {
-        return NULL;
-    }
-    PyArrayObject *out =
-        dnspy_want_shape(args[1], "out", NPY_BOOL, 1, PyArray_DIMS(bits), DNSPY_OUT);
-    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[2]);
-    if (ops == NULL || dnspy_no_overlap(out, "out", bits, "bits") < 0) {
-        return NULL;
-    }
-    BEGIN_LONG(SIZE(bits) * sizeof(uint64_t));
-    ops->row_any(PyArray_DATA(bits), DIM(bits, 0), DIM(bits, 1), PyArray_DATA(out));
+    BEGIN_LONG(SIZE(c.in) * sizeof(uint64_t));
+    c.ops->row_any(PyArray_DATA(c.in), DIM(c.in, 0), DIM(c.in, 1), c.out);
     END_LONG;
     Py_RETURN_NONE;
 }
@@ -281,9 +297,8 @@ check_mask(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     dns_error err;
-    const dns_status status = dns_mask_check(PyArray_DATA(bits), DIM(bits, 0), width, &err);
-    if (status != DNS_OK) {
-        return dnspy_raise(PyModule_GetState(module), status, &err);
+    if (check(module, dns_mask_check(PyArray_DATA(bits), DIM(bits, 0), width, &err), &err) < 0) {
+        return NULL;
     }
     Py_RETURN_NONE;
 }
@@ -295,31 +310,30 @@ PyDoc_STRVAR(tiles_doc,
 static PyObject *
 tiles(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
-    if (dnspy_nargs("tiles", nargs, 6, 6) < 0) {
+    call c = {.module = module, .args = args, .nargs = nargs};
+    if (dnspy_nargs("tiles", nargs, 6, 6) < 0 ||
+        input(&c, 0, "bits", NPY_UINT64, 3, DNSPY_IN) < 0) {
         return NULL;
     }
-    PyArrayObject *bits = dnspy_want(args[0], "bits", NPY_UINT64, 3, DNSPY_IN);
-    const size_t w = bits == NULL ? 0 : positive(args[1], "width");
+    const size_t w = positive(args[1], "width");
     const size_t th = w == 0 ? 0 : positive(args[2], "tile height");
     const size_t tw = th == 0 ? 0 : positive(args[3], "tile width");
     if (tw == 0) {
         return NULL;
     }
-    if (DIM(bits, 2) != dns_mask_words(w)) {
+    if (DIM(c.in, 2) != dns_mask_words(w)) {
         PyErr_Format(PyExc_ValueError, "bits: expected %zu words per row of width %zu, got %zu",
-                     dns_mask_words(w), w, DIM(bits, 2));
+                     dns_mask_words(w), w, DIM(c.in, 2));
         return NULL;
     }
-    const size_t h = DIM(bits, 1);
-    const npy_intp dims[3] = {PyArray_DIM(bits, 0), (npy_intp)(h / th + (h % th != 0)),
+    const size_t h = DIM(c.in, 1);
+    const npy_intp dims[3] = {PyArray_DIM(c.in, 0), (npy_intp)(h / th + (h % th != 0)),
                               (npy_intp)(w / tw + (w % tw != 0))};
-    PyArrayObject *out = dnspy_want_shape(args[4], "out", NPY_UINT64, 3, dims, DNSPY_OUT);
-    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[5]);
-    if (ops == NULL || dnspy_no_overlap(out, "out", bits, "bits") < 0) {
+    if (output(&c, NPY_UINT64, 3, dims) < 0) {
         return NULL;
     }
-    BEGIN_LONG(SIZE(bits) * sizeof(uint64_t));
-    ops->tiles(PyArray_DATA(bits), DIM(bits, 0), h, w, th, tw, PyArray_DATA(out));
+    BEGIN_LONG(SIZE(c.in) * sizeof(uint64_t));
+    c.ops->tiles(PyArray_DATA(c.in), DIM(c.in, 0), h, w, th, tw, c.out);
     END_LONG;
     Py_RETURN_NONE;
 }
@@ -330,26 +344,22 @@ PyDoc_STRVAR(weights_doc, "weights(w, eps, out, isa, /)\n--\n\n"
 static PyObject *
 weights(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
-    if (dnspy_nargs("weights", nargs, 4, 4) < 0) {
-        return NULL;
-    }
-    PyArrayObject *w = dnspy_want(args[0], "w", NPY_FLOAT32, 3, DNSPY_IN);
+    call c = {.module = module, .args = args, .nargs = nargs};
     uint32_t limit = 0;
-    if (w == NULL || limit_of(module, args[1], &limit) < 0) {
+    if (dnspy_nargs("weights", nargs, 4, 4) < 0 ||
+        input(&c, 0, "w", NPY_FLOAT32, 3, DNSPY_IN) < 0 || limit_of(module, args[1], &limit) < 0) {
         return NULL;
     }
-    if (DIM(w, 1) > INT32_MAX) {
+    if (DIM(c.in, 1) > INT32_MAX) {
         PyErr_SetString(PyExc_ValueError, "w: expected less than 2^31 output channels per group");
         return NULL;
     }
-    const npy_intp dims[2] = {PyArray_DIM(w, 0), PyArray_DIM(w, 2)};
-    PyArrayObject *out = dnspy_want_shape(args[2], "out", NPY_INT32, 2, dims, DNSPY_OUT);
-    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[3]);
-    if (ops == NULL || dnspy_no_overlap(out, "out", w, "w") < 0) {
+    const npy_intp dims[2] = {PyArray_DIM(c.in, 0), PyArray_DIM(c.in, 2)};
+    if (output(&c, NPY_INT32, 2, dims) < 0) {
         return NULL;
     }
-    BEGIN_LONG(SIZE(w) * sizeof(float));
-    ops->weights(PyArray_DATA(w), DIM(w, 0), DIM(w, 1), DIM(w, 2), limit, PyArray_DATA(out));
+    BEGIN_LONG(SIZE(c.in) * sizeof(float));
+    c.ops->weights(PyArray_DATA(c.in), DIM(c.in, 0), DIM(c.in, 1), DIM(c.in, 2), limit, c.out);
     END_LONG;
     Py_RETURN_NONE;
 }
@@ -361,27 +371,22 @@ PyDoc_STRVAR(windows_doc,
 static PyObject *
 windows(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
+    call c = {.module = module, .args = args, .nargs = nargs};
     dns_window g;
     if (dnspy_nargs("windows", nargs, 4, 4) < 0 || window_of(module, args[0], &g) < 0) {
         return NULL;
     }
     const npy_intp in[3] = {-1, g.in_h, (npy_intp)dns_mask_words((size_t)g.in_w)};
-    PyArrayObject *bits = dnspy_want_shape(args[1], "bits", NPY_UINT64, 3, in, DNSPY_IN);
-    if (bits == NULL) {
+    if (masks(&c, 1, 3, in) < 0) {
         return NULL;
     }
-    const npy_intp to[3] = {PyArray_DIM(bits, 0), g.kernel_h, g.kernel_w};
-    PyArrayObject *out = dnspy_want_shape(args[2], "out", NPY_UINT32, 3, to, DNSPY_OUT);
-    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[3]);
-    if (ops == NULL || dnspy_no_overlap(out, "out", bits, "bits") < 0) {
-        return NULL;
-    }
-    uint64_t *work = window_work(&g);
+    const npy_intp to[3] = {PyArray_DIM(c.in, 0), g.kernel_h, g.kernel_w};
+    uint64_t *work = output(&c, NPY_UINT32, 3, to) < 0 ? NULL : new_work(dns_window_work(&g));
     if (work == NULL) {
         return NULL;
     }
-    BEGIN_LONG(SIZE(bits) * sizeof(uint64_t));
-    ops->windows(&g, PyArray_DATA(bits), DIM(bits, 0), PyArray_DATA(out), work);
+    BEGIN_LONG(SIZE(c.in) * sizeof(uint64_t));
+    c.ops->windows(&g, PyArray_DATA(c.in), DIM(c.in, 0), c.out, work);
     END_LONG;
     dns_mem_free(NULL, work, dns_window_work(&g), sizeof *work);
     Py_RETURN_NONE;
@@ -395,6 +400,7 @@ PyDoc_STRVAR(valid_macs_doc,
 static PyObject *
 valid_macs(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
+    call c = {.module = module, .args = args, .nargs = nargs};
     dns_window g;
     if (dnspy_nargs("valid_macs", nargs, 5, 5) < 0 || window_of(module, args[0], &g) < 0) {
         return NULL;
@@ -406,26 +412,21 @@ valid_macs(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     }
     const npy_intp in[4] = {-1, PyArray_DIM(w, 0), g.in_h,
                             (npy_intp)dns_mask_words((size_t)g.in_w)};
-    PyArrayObject *bits = dnspy_want_shape(args[2], "bits", NPY_UINT64, 4, in, DNSPY_IN);
-    PyArrayObject *out = bits == NULL ? NULL
-                                      : dnspy_want_shape(args[3], "out", NPY_UINT64, 1,
-                                                         PyArray_DIMS(bits), DNSPY_OUT);
-    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[4]);
-    if (ops == NULL || dnspy_no_overlap(out, "out", bits, "bits") < 0) {
+    if (masks(&c, 2, 4, in) < 0 || output(&c, NPY_UINT64, 1, NULL) < 0) {
         return NULL;
     }
-    uint64_t *work = window_work(&g);
+    uint64_t *work = new_work(dns_window_work(&g));
     if (work == NULL) {
         return NULL;
     }
     dns_error err;
-    BEGIN_LONG(SIZE(bits) * sizeof(uint64_t));
-    const dns_status status = dns_valid_macs(ops, &g, DIM(w, 0), PyArray_DATA(w), DIM(bits, 0),
-                                             PyArray_DATA(bits), PyArray_DATA(out), work, &err);
+    BEGIN_LONG(SIZE(c.in) * sizeof(uint64_t));
+    const dns_status status = dns_valid_macs(c.ops, &g, DIM(w, 0), PyArray_DATA(w), DIM(c.in, 0),
+                                             PyArray_DATA(c.in), c.out, work, &err);
     END_LONG;
     dns_mem_free(NULL, work, dns_window_work(&g), sizeof *work);
-    if (status != DNS_OK) {
-        return dnspy_raise(PyModule_GetState(module), status, &err);
+    if (check(module, status, &err) < 0) {
+        return NULL;
     }
     Py_RETURN_NONE;
 }
@@ -451,33 +452,26 @@ PyDoc_STRVAR(columns_doc,
 static PyObject *
 columns(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
+    call c = {.module = module, .args = args, .nargs = nargs};
     dns_window g;
     if (dnspy_nargs("columns", nargs, 5, 5) < 0 || window_of(module, args[0], &g) < 0) {
         return NULL;
     }
     const size_t depth = positive(args[1], "depth");
-    if (depth == 0) {
-        return NULL;
-    }
     const npy_intp in[4] = {-1, -1, g.in_h, (npy_intp)dns_mask_words((size_t)g.in_w)};
-    PyArrayObject *bits = dnspy_want_shape(args[2], "bits", NPY_UINT64, 4, in, DNSPY_IN);
-    PyArrayObject *out = bits == NULL ? NULL
-                                      : dnspy_want_shape(args[3], "out", NPY_UINT64, 1,
-                                                         PyArray_DIMS(bits), DNSPY_OUT);
-    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[4]);
-    if (ops == NULL || dnspy_no_overlap(out, "out", bits, "bits") < 0) {
+    if (depth == 0 || masks(&c, 2, 4, in) < 0 || output(&c, NPY_UINT64, 1, NULL) < 0) {
         return NULL;
     }
-    const size_t sample = DIM(bits, 1) * DIM(bits, 2) * DIM(bits, 3);
-    uint64_t *work = dns_mem_new(NULL, dns_columns_work(&g), sizeof *work);
+    const size_t sample = DIM(c.in, 1) * DIM(c.in, 2) * DIM(c.in, 3);
+    uint64_t *work = new_work(dns_columns_work(&g));
     if (work == NULL) {
-        return PyErr_NoMemory();
+        return NULL;
     }
-    const uint64_t *masks = PyArray_DATA(bits);
-    uint64_t *visits = PyArray_DATA(out);
-    BEGIN_LONG(SIZE(bits) * sizeof(uint64_t));
-    for (size_t s = 0; s < DIM(bits, 0); s++) {
-        visits[s] = ops->columns(&g, masks + s * sample, DIM(bits, 1), depth, work);
+    const uint64_t *bits = PyArray_DATA(c.in);
+    uint64_t *visits = c.out;
+    BEGIN_LONG(SIZE(c.in) * sizeof(uint64_t));
+    for (size_t s = 0; s < DIM(c.in, 0); s++) {
+        visits[s] = c.ops->columns(&g, bits + s * sample, DIM(c.in, 1), depth, work);
     }
     END_LONG;
     dns_mem_free(NULL, work, dns_columns_work(&g), sizeof *work);
@@ -491,6 +485,7 @@ PyDoc_STRVAR(masked_sum_doc,
 static PyObject *
 masked_sum(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
+    call c = {.module = module, .args = args, .nargs = nargs};
     if (dnspy_nargs("masked_sum", nargs, 4, 4) < 0) {
         return NULL;
     }
@@ -499,20 +494,15 @@ masked_sum(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     const npy_intp in[2] = {-1, (npy_intp)dns_mask_words(SIZE(v))};
-    PyArrayObject *bits = dnspy_want_shape(args[0], "bits", NPY_UINT64, 2, in, DNSPY_IN);
-    PyArrayObject *out = bits == NULL ? NULL
-                                      : dnspy_want_shape(args[2], "out", NPY_UINT64, 1,
-                                                         PyArray_DIMS(bits), DNSPY_OUT);
-    const dns_count_ops *ops = out == NULL ? NULL : ops_of(module, args[3]);
-    if (ops == NULL || dnspy_no_overlap(out, "out", bits, "bits") < 0) {
+    if (masks(&c, 0, 2, in) < 0 || output(&c, NPY_UINT64, 1, NULL) < 0) {
         return NULL;
     }
     const int32_t *values = PyArray_DATA(v);
-    const uint64_t *rows = PyArray_DATA(bits);
-    uint64_t *sums = PyArray_DATA(out);
-    BEGIN_LONG(SIZE(bits) * 512);
-    for (size_t s = 0; s < DIM(bits, 0); s++) {
-        sums[s] = ops->masked_sum(rows + s * DIM(bits, 1), values, DIM(v, 0));
+    const uint64_t *rows = PyArray_DATA(c.in);
+    uint64_t *sums = c.out;
+    BEGIN_LONG(SIZE(c.in) * 512);
+    for (size_t s = 0; s < DIM(c.in, 0); s++) {
+        sums[s] = c.ops->masked_sum(rows + s * DIM(c.in, 1), values, DIM(v, 0));
     }
     END_LONG;
     Py_RETURN_NONE;
