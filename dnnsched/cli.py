@@ -129,11 +129,15 @@ def _info(args):
 
 def _finish(report, args):
     """Save, print, and turn the verdicts into an exit code."""
+    from dnnsched.report import document
+
     out = args.out or str(Path("runs") / report.run_id)
     report.save(out, force=args.force)
     if not args.quiet:
         print(report.text())
     print(f"written: {out}")
+    if report.draw_figures is not None and not document.has_matplotlib():
+        print(f"no figures: {document.NO_VIZ}", file=sys.stderr)
     for claim in report.unexpected:
         print(f"differs from the record: {claim.id}: {claim.verdict}, expected {claim.expected}. {claim.reason}",
               file=sys.stderr)

@@ -6,6 +6,7 @@ import os
 from dnnsched import schedulers, sim, traces, workloads
 from dnnsched.report import document, parallel, progress, provenance
 from dnnsched.report.results import METRICS, Point, Results
+from dnnsched.report.statistics import paired_difference
 from dnnsched.report.tables import Table, with_interval
 
 _SHOWN = ("antt", "violation_rate", "throughput_rps", "latency_p99_s", "utilization", "offered_load")
@@ -100,8 +101,23 @@ def run(config, *, jobs=None, quiet=True, save_requests=False):
                                table) for _, (s, result, table) in sorted(kept.items())]
     return document.Report(
         paper="run", title=f"Run of {config.workload.traces}", citation="", profile="run", config=config.record(),
-        tables={"run": _table(results)}, claims=[], results=results, notes=notes, recorder=recorder, run=named[0],
+        tables={"run": _table(results), "paired": _paired(results)} if len(config.scheduler) > 1
+        else {"run": _table(results)}, claims=[], results=results, notes=notes, recorder=recorder, run=named[0],
         more_runs=named[1:] if save_requests else [])
+
+
+def _paired(results):
+    """Differences to the first scheduler, replication by replication."""
+    labels = list(dict.fromkeys(s.point.scheduler for s in results))
+    rows = []
+    for label in labels[1:]:
+        row = [f"{label} - {labels[0]}"]
+        for metric in _SHOWN[:4]:
+            pair = [results.find(metric, scheduler=name) for name in (label, labels[0])]
+            row.append(with_interval(paired_difference(pair[0][0].values, pair[1][0].values)) if all(pair) else "-")
+        rows.append(row)
+    return Table("paired", "Differences on the same requests, 95 % intervals of the paired difference",
+                 ["schedulers", *_SHOWN[:4]], rows)
 
 
 def _table(results):

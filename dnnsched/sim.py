@@ -396,7 +396,11 @@ def simulate(wl, scheduler="dysta", *, semantics=None, clock=None, switch_cost_s
         raise ValueError("wl: a stream needs record='none', no timeline and the monotonic clock")
     if not stream and warmup >= wl.n > 0:
         raise ValueError(f"warmup: expected less than the {wl.n} requests, got {warmup}")
-    system = _system(wl.traces, scheduler, semantics, clock, switch_cost_s)
+    def build():
+        return _system(wl.traces, scheduler, semantics, clock, switch_cost_s)
+
+    fixed = isinstance(scheduler, _schedulers.Scheduler)  # a built-in one hashes by its parameters
+    system = _cached(wl.traces, ("system", scheduler, semantics, clock, switch_cost_s), build) if fixed else build()
     config = {"scheduler": getattr(scheduler, "name", type(scheduler).__name__), "semantics": semantics,
               "clock": clock, "switch_cost_s": switch_cost_s, "warmup": warmup, "record": record,
               "parameters": scheduler.parameters(semantics) if isinstance(scheduler, _schedulers.Scheduler) else {}}

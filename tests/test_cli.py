@@ -1,14 +1,19 @@
 """The command line: exit codes, refusals, whole or no output, the same bytes twice."""
 
 import hashlib
+import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dnnsched import cli
 from dnnsched.papers.dysta import plan, runs
+from dnnsched.report import document
 
 CONFIG = """
 seed = 3
@@ -102,6 +107,51 @@ def test_run_writes_a_valid_directory(config, tmp_path, capsys):
     assert cli.main(["validate-run", str(out)]) == cli.OK
     assert cli.main(["run", str(config), "-o", str(out)]) == cli.USAGE
     assert cli.main(["run", str(config), "-o", str(out), "--force", "--set", "replications=1", "-j", "1"]) == cli.OK
+
+
+def test_run_prints_paired_differences(config, tmp_path, capsys):
+    assert cli.main(["run", str(config), "-o", str(tmp_path / "run")]) == cli.OK
+    assert "dysta slack=clamped - dysta" in capsys.readouterr().out
+
+
+def test_signal_during_a_real_run_leaves_nothing(tmp_path):
+    out = tmp_path / "run"
+    process = subprocess.Popen([sys.executable, "-m", "dnnsched", "reproduce", "dysta", "-o", str(out), "--profile",
+                                "paper"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == cli.INTERRUPTED
+    assert "interrupted" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_original_trace_files_are_run_exactly(tiny, tmp_path, capsys):
+    rng = np.random.default_rng(4)
+    folder = tmp_path / "csv"
+    folder.mkdir()
+    for name, layers in (("bert", 4), ("gpt2", 3), ("bart", 6)):
+        density = rng.uniform(0.2, 0.4, (8, layers)).tolist()
+        lines = ["overall-sparsity,batch-indx,layer-indx,50%-skip"]
+        lines += [f"{d!r},{b},{k},{1.3 * d!r}" for b, row in enumerate(density) for k, d in enumerate(row)]
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    out = tmp_path / "run"
+    assert cli.main(["reproduce", "dysta", "--traces", str(folder), "-o", str(out)]) == cli.DIFFERS
+    text = capsys.readouterr().out
+    assert "original" in text
+    record = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    assert set(record["config"]["traces"]) == {"bert.csv", "gpt2.csv", "bart.csv"}
+    verdicts = {c["id"]: c["verdict"] for c in record["claims"]}
+    assert verdicts["original-attnn-antt"] == "not reproduced"
+    assert verdicts["original-cnn-antt"] == "not attempted"
+
+
+def test_without_matplotlib_the_report_names_the_extra(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(document, "has_matplotlib", lambda: False)
+    cli.main(["reproduce", "dysta", "-o", str(tmp_path / "run"), "--quiet"])
+    assert "pip install 'dnnsched[viz]'" in capsys.readouterr().err
+    assert "pip install 'dnnsched[viz]'" in (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    assert not (tmp_path / "run" / "figures").exists()
 
 
 def test_run_is_the_same_for_any_thread_count(config, tmp_path):

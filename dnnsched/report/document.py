@@ -8,6 +8,15 @@ from dnnsched.report import provenance, rundir, tables
 NO_VIZ = "figures need matplotlib: install the extra with  pip install 'dnnsched[viz]'"
 
 
+def has_matplotlib():
+    """Whether figures can be drawn."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 @dataclass
 class NamedRun:
     """The one simulated run whose requests and timeline are saved.
@@ -150,18 +159,26 @@ class Report:
                  "Origin of numbers: *published* (printed in the paper), *calibrated* (parameters fitted on the same "
                  "paper's numbers: a regression check, not evidence), *synthetic* (generated from cited statistics), "
                  "*modelled* (cost model), *measured* (real kernel or real data), *derived* (arithmetic on published "
-                 "cells). Brackets hold 95 % Student-t intervals over replications.", "", "## Claims", ""]
+                 "cells). Brackets hold 95 % Student-t intervals over replications.", ""]
+        if self.claims:
+            counts = {}
+            for claim in self.claims:
+                counts[claim.verdict] = counts.get(claim.verdict, 0) + 1
+            lines += ["| verdict | claims |", "|---|---:|", *(f"| {v} | {n} |" for v, n in sorted(counts.items())), "",
+                      f"{len(self.unexpected)} differ from the record.", ""]
+        lines += ["## Main tables", ""]
+        lines += [table.markdown() for table in self.tables.values() if table.brief]
+        lines += self._figure_lines(figure_names, missing_viz)
+        if self.claims:
+            lines += ["## Claims", ""]
         for claim in self.claims:
             lines.append(f"- **{claim.verdict}**: {claim.title} (`{claim.id}`). {claim.reason}")
             state = "As on record" if claim.as_expected else f"**On record: {claim.expected}**"
             lines.append(f"  {state}: {claim.because}")
-        lines += ["", "## Tables", ""]
-        lines += [table.markdown() for table in self.tables.values()]
-        if figure_names:
-            lines += ["## Figures", ""]
-            lines += [f"![{name}](figures/{name}.png)\n" for name in figure_names]
-        elif missing_viz:
-            lines += ["## Figures", "", NO_VIZ, ""]
+        rest = [table.markdown() for table in self.tables.values() if not table.brief]
+        if rest:
+            lines += ["", "## All other tables", "", *rest]
+        lines.append("")
         if self.run is not None:
             lines += ["## Timeline", "",
                       f"`requests.csv` and `trace.json.gz` hold one run: {self.run.title}. Open the trace in "
@@ -171,6 +188,12 @@ class Report:
         if self.recorder.citations:
             lines += ["## Data", "", *(f"- {c}" for c in self.recorder.citations), ""]
         return "\n".join(lines).rstrip() + "\n"
+
+    @staticmethod
+    def _figure_lines(names, missing_viz):
+        if names:
+            return ["## Figures", "", *(f"![{name}](figures/{name}.png)\n" for name in names)]
+        return ["## Figures", "", NO_VIZ, ""] if missing_viz else []
 
     def save(self, path, *, force=False):
         """Write the run directory, whole or not at all.
@@ -224,11 +247,13 @@ class Report:
             run.result.timeline.to_chrome_trace(folder / timeline)
 
     def _save_figures(self, folder):
-        try:
-            figures = self.figures
-        except ImportError:
+        if self.draw_figures is None:
+            return [], False
+        if not has_matplotlib():
             return [], True
         from dnnsched.viz import style
+
+        figures = self.figures
 
         target = folder / "figures"
         target.mkdir()

@@ -63,7 +63,7 @@ def save(fig, stem):
     """
     with context():
         fig.draw_without_rendering()
-        fig.set_layout_engine("none")  # the layout is settled: saving must not compute it again
+        fig.set_layout_engine(None)  # the layout is settled: saving need not compute it again
         buffer = io.StringIO()
         fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
         text = re.sub(r"[ \t]+\n", "\n", buffer.getvalue())
