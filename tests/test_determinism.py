@@ -45,7 +45,7 @@ def digest():
 
 @pytest.mark.parametrize("level", ["generic", "avx2", "avx512"])
 def test_isa_levels_give_the_same_bytes(level):
-    env = {**os.environ, "DNNSCHED_ISA": level}
+    env = {**os.environ, "DNNSCHED_ISA": level, "PYTHONPATH": os.path.dirname(__file__)}
     out = subprocess.run([sys.executable, "-c", SCRIPT], env=env, cwd=os.path.dirname(__file__), capture_output=True,
                          text=True, check=True)
     assert out.stdout.strip() == digest()
