@@ -158,6 +158,9 @@ dns_sim_go_on(dns_sim *s, int32_t ri, double t, bool *went)
             return DNS_OK;
         }
         DNS_TRY(run_scan(s, p, r, ri, h, &a, &idle));
+        if (a.stages == 0 && !idle) { /* no fuel left: this stage end is an event */
+            return DNS_OK;
+        }
         j = &s->jobs[r->jobs[0]];
     }
     else if (p->n > 0 &&

@@ -14,10 +14,13 @@ copy_of(const dns_alloc *a, const void *from, int64_t n, size_t size)
     return p;
 }
 
+/* Who decides outside or hears of stage ends; a pool of several resources decides at every one of
+ * them, and its IDLE hook hears of each decision that leaves one free. */
 static bool
 watches(const dns_pool_spec *p)
 {
-    const uint32_t seen = DNS_HOOK_BIT(DNS_HOOK_START) | DNS_HOOK_BIT(DNS_HOOK_STAGE_END);
+    uint32_t seen = DNS_HOOK_BIT(DNS_HOOK_START) | DNS_HOOK_BIT(DNS_HOOK_STAGE_END);
+    seen |= p->res1 - p->res0 > 1 ? DNS_HOOK_BIT(DNS_HOOK_IDLE) : 0;
     return p->external != 0 || p->policy->outcome != NULL || (p->policy->hooks & seen) != 0;
 }
 

@@ -15,7 +15,7 @@
 #include "dns/sim.h"
 #include "tap.h"
 
-enum { KIT_ROWS = 4096, KIT_TABLES = 16, KIT_STAGES = 64, KIT_POOLS = 6, KIT_CELLS = 2048 };
+enum { KIT_ROWS = 2048, KIT_TABLES = 16, KIT_STAGES = 64, KIT_POOLS = 6, KIT_CELLS = 2048 };
 
 typedef struct kit {
     dns_table tables[KIT_TABLES];
