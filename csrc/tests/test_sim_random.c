@@ -222,7 +222,7 @@ life(const dns_alloc *a, void *ctx)
 }
 
 static void
-test_allocation_failures(void)
+test_oom_random_systems(void)
 {
     static const char *const names[] = {"fcfs", "edf", "prema"};
     for (int p = 0; p < 3; p++) {
@@ -244,4 +244,4 @@ test_allocation_failures(void)
     }
 }
 
-TAP_MAIN(TAP(test_every_way_of_computing_gives_the_same_bytes), TAP(test_allocation_failures))
+TAP_MAIN(TAP(test_every_way_of_computing_gives_the_same_bytes), TAP(test_oom_random_systems))
