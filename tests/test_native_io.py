@@ -63,7 +63,7 @@ def test_references_and_memory_stay_level(name):
     for _ in range(1000):
         outcome(call)
     assert [sys.getrefcount(x) for x in shared] == references
-    assert sys.getallocatedblocks() - blocks < 100
+    assert sys.getallocatedblocks() - blocks < 500  # a leak of one block a call would be 1000
 
 
 def test_inputs_are_not_changed():
