@@ -108,10 +108,14 @@ start_batch(dns_sim *s, sim_pool *p, int32_t pi, bool *idle)
     }
     if (c.n == 0) {
         *idle = true;
-        if (!isnan(c.wake_s) && dns_ctl_wake(&s->ctl, pi, c.wake_s) != 0) {
+        if (isnan(c.wake_s)) {
+            return DNS_OK;
+        }
+        if (!(c.wake_s > s->now) || isinf(c.wake_s)) {
             return dns_sim_policy_error(s, p, s->now, 0, "batch() asked to wake in the past");
         }
-        return DNS_OK;
+        return dns_sim_ev_push(s, c.wake_s, EV_KEY(EV_WAKE, pi), 0, 0) ? DNS_OK
+                                                                       : dns_sim_no_memory(s);
     }
     if (c.n < 0 || c.n > p->max_batch) {
         return dns_sim_policy_error(s, p, s->now, 0, "batch() chose more requests than max_batch");
@@ -124,7 +128,7 @@ start_batch(dns_sim *s, sim_pool *p, int32_t pi, bool *idle)
                                     "batch() chose a resource that is not free here");
     }
     sim_res *r = &s->res[ri];
-    int32_t load = 0;
+    int64_t load = 0;
     for (int64_t i = 0; i < c.n; i++) {
         const int64_t slot = c.slots[i];
         if (slot < 0 || slot >= p->n || (i > 0 && slot <= c.slots[i - 1])) {
@@ -145,7 +149,7 @@ start_batch(dns_sim *s, sim_pool *p, int32_t pi, bool *idle)
     }
     r->n = (int32_t)c.n;
     r->variant = c.variant;
-    r->load = c.load >= 0 ? c.load : load;
+    r->load = c.load >= 0 ? c.load : load < INT32_MAX ? (int32_t)load : INT32_MAX;
     return start(s, p, ri);
 }
 

@@ -49,7 +49,7 @@ compile_program(dns_sim *s, sim_program *g)
 {
     const dns_program *p = &g->p;
     const dns_stage *st = &s->stages[p->stage0];
-    int32_t *stop = &s->stop[p->stage0];
+    int32_t *stop = g->stop;
     bool unit = st[0].hold >= 0;
     stop[p->n_stage - 1] = p->n_stage;
     for (int32_t k = p->n_stage - 2; k >= 0; k--) {
@@ -84,7 +84,6 @@ copy_system(dns_sim *s, const dns_system *sys, dns_error *err)
     s->thresholds =
         copy_of(a, sys->thresholds, (int64_t)sys->n_owner * sys->n_column, sizeof *s->thresholds);
     s->home = copy_of(a, sys->home, (int64_t)sys->n_owner * sys->n_home, sizeof *s->home);
-    s->stop = dns_mem_zero(a, (size_t)sys->n_stage, sizeof *s->stop);
     s->programs = dns_mem_zero(a, (size_t)sys->n_program, sizeof *s->programs);
     s->pools = dns_mem_zero(a, (size_t)sys->n_pool, sizeof *s->pools);
     s->res = dns_mem_zero(a, (size_t)sys->n_resource, sizeof *s->res);
@@ -93,8 +92,8 @@ copy_system(dns_sim *s, const dns_system *sys, dns_error *err)
     s->job_room = 64;
     s->jobs = dns_mem_new(a, (size_t)s->job_room, sizeof *s->jobs);
     s->free_jobs = dns_mem_new(a, (size_t)s->job_room, sizeof *s->free_jobs);
-    DNS_REQUIRE(s->tables && s->stages && s->scenario && s->thresholds && s->home && s->stop &&
-                    s->programs && s->pools && s->res && s->ev && s->jobs && s->free_jobs,
+    DNS_REQUIRE(s->tables && s->stages && s->scenario && s->thresholds && s->home && s->programs &&
+                    s->pools && s->res && s->ev && s->jobs && s->free_jobs,
                 err, DNS_ERR_MEMORY, -1, "no memory for the system");
     for (int32_t i = 0; i < sys->n_program; i++) {
         s->programs[i].p = sys->programs[i];
@@ -142,7 +141,10 @@ build(dns_sim *s, const dns_system *sys, dns_error *err)
         r->job_state = -1;
     }
     for (int32_t i = 0; i < sys->n_program; i++) {
-        compile_program(s, &s->programs[i]);
+        sim_program *g = &s->programs[i];
+        g->stop = dns_mem_new(&s->alloc, (size_t)g->p.n_stage, sizeof *g->stop);
+        DNS_REQUIRE(g->stop != NULL, err, DNS_ERR_MEMORY, i, "no memory for program %d", (int)i);
+        compile_program(s, g);
     }
     return DNS_OK;
 }
@@ -194,8 +196,10 @@ dns_sim_destroy(dns_sim *s)
     dns_mem_free(a, s->ev, (size_t)s->ev_room, sizeof *s->ev);
     dns_mem_free(a, s->res, (size_t)y->n_resource, sizeof *s->res);
     dns_mem_free(a, s->pools, (size_t)y->n_pool, sizeof *s->pools);
+    for (int32_t i = 0; s->programs != NULL && i < y->n_program; i++) {
+        dns_mem_free(a, s->programs[i].stop, (size_t)s->programs[i].p.n_stage, sizeof(int32_t));
+    }
     dns_mem_free(a, s->programs, (size_t)y->n_program, sizeof *s->programs);
-    dns_mem_free(a, s->stop, (size_t)y->n_stage, sizeof *s->stop);
     dns_mem_free(a, s->home, (size_t)((int64_t)y->n_owner * y->n_home), sizeof *s->home);
     dns_mem_free(a, s->thresholds, (size_t)((int64_t)y->n_owner * y->n_column),
                  sizeof *s->thresholds);

@@ -43,6 +43,7 @@ typedef struct sim_job {
 
 typedef struct sim_program {
     dns_program p;
+    int32_t *stop;     /* [n_stage] first later stage whose beginning the loop must see */
     const double *row; /* base of unit-stride holds, else NULL */
     int64_t row_by_sample, row_by_row;
     int64_t n_sample; /* samples that every table of the program has */
@@ -97,7 +98,6 @@ struct dns_sim {
     dns_system sys;
     dns_table *tables;
     dns_stage *stages;
-    int32_t *stop; /* per stage */
     sim_program *programs;
     sim_pool *pools;
     sim_res *res;

@@ -128,7 +128,7 @@ pool_of(const dns_sim *s, const dns_stage *st, const sim_job *j)
 static inline void
 set_stop(const dns_sim *s, sim_job *j)
 {
-    j->stop = s->stop[s->programs[j->program].p.stage0 + j->k];
+    j->stop = s->programs[j->program].stop[j->k];
     if (j->exit_at >= j->k && j->exit_at + 1 < j->stop) {
         j->stop = j->exit_at + 1;
     }

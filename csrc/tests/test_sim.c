@@ -231,6 +231,24 @@ test_batch_fcfs_takes_equal_stages(void)
     kit_free(k);
 }
 
+/* Loads add up without leaving their type. */
+static void
+test_enormous_loads(void)
+{
+    kit *k = kit_new();
+    k->param[0] = 3.0;
+    kit_pool(k, "batch_fcfs", 1);
+    k->pools[0].max_batch = 3;
+    kit_layers(k, kit_cell(k, 1.0), 1);
+    k->stages[0].load = INT32_MAX;
+    for (int i = 0; i < 3; i++) {
+        kit_row(k, 0.0);
+    }
+    CHECK_I64(kit_run(k), DNS_SIM_DONE);
+    CHECK_F64(k->finish[2], 1.0);
+    kit_free(k);
+}
+
 /* -- ways ---------------------------------------------------------------------------------------
  */
 
@@ -328,6 +346,28 @@ test_delays_and_places(void)
         CHECK_F64(k->finish[1], 4.0); /* 1-2, back at 2.5, 3-4; or 2-3-4 */
         kit_free(k);
     }
+}
+
+/* Programs may share stages: the second is the end of the first. */
+static void
+test_programs_share_stages(void)
+{
+    kit *k = kit_new();
+    kit_pool(k, "shortest_remaining", 1);
+    kit_layers(k, kit_table(k, 4, (double[]){1.0, 1.0, 1.0, 1.0}), 4)->est =
+        kit_table(k, 4, (double[]){4.0, 3.0, 2.0, 1.0});
+    k->programs[1] = k->programs[0];
+    k->programs[1].stage0 = 2;
+    k->programs[1].n_stage = 2;
+    k->programs[1].est = kit_table(k, 2, (double[]){2.0, 1.0});
+    k->sys.n_program = 2;
+    kit_row(k, 0.0);
+    k->program[kit_row(k, 0.5)] = 1; /* at t = 1 two layers against three */
+    CHECK_I64(kit_run(k), DNS_SIM_DONE);
+    CHECK_F64(k->finish[1], 3.0);
+    CHECK_F64(k->finish[0], 6.0);
+    CHECK_I64(k->last_stage[1], 1);
+    kit_free(k);
 }
 
 static void
@@ -626,6 +666,7 @@ TAP_MAIN(TAP(test_fcfs_paper_clock), TAP(test_fcfs_artifact_clock_goes_back),
          TAP(test_artifact_clock_delays_a_tie), TAP(test_scheduling_orders),
          TAP(test_round_robin_counts_preemptions), TAP(test_batches_wait_and_share_a_run),
          TAP(test_the_last_odd_one_is_flushed), TAP(test_batch_fcfs_takes_equal_stages),
+         TAP(test_enormous_loads), TAP(test_programs_share_stages),
          TAP(test_order_of_events_at_one_instant), TAP(test_moves_of_one_instant_go_by_id),
          TAP(test_delays_and_places), TAP(test_infinite_times_lose_a_request),
          TAP(test_home_pools_by_owner), TAP(test_two_resources_keep_places),

@@ -221,15 +221,36 @@ life(const dns_alloc *a, void *ctx)
     return st;
 }
 
+/* Asks to be woken at every decision with fewer than three in the queue. */
+static int32_t
+threes(void *user, dns_ctl *ctl, int64_t n, const double *feat, int64_t ld, const double *param,
+       dns_choice *out)
+{
+    (void)user;
+    (void)feat;
+    (void)ld;
+    if (n < 3 && param[DNS_P_FLUSH] == 0.0) {
+        out->wake_s = param[DNS_P_MORE_ARRIVALS] != 0.0 ? dns_ctl_now(ctl) + 0.5 : (double)NAN;
+        return 0;
+    }
+    out->n = n < 3 ? n : 3;
+    for (int64_t i = 0; i < out->n; i++) {
+        out->slots[i] = i;
+    }
+    return 0;
+}
+
 static void
 test_oom_random_systems(void)
 {
-    static const char *const names[] = {"fcfs", "edf", "prema"};
-    for (int p = 0; p < 3; p++) {
+    static const char *const names[] = {"fcfs", "edf", "prema", "batch_fcfs"};
+    for (int p = 0; p < 4; p++) {
         kit *k = kit_new();
         const int one = kit_cell(k, 1.0), travel = kit_cell(k, 500.0);
         kit_pool(k, names[p], 1);
         k->policies[0].need |= DNS_NEED(DNS_F_USER0);
+        k->policies[0].batch = p == 3 ? threes : NULL;
+        k->pools[0].max_batch = p == 3 ? 3 : 1;
         k->pools[0].timer_s = 1000.0;
         dns_stage stages[2] = {kit_stage(0, one, 0), kit_stage(0, one, 0)};
         stages[0].delay = travel; /* many moves at once: the event heap grows */
