@@ -24,7 +24,7 @@ version = release = dnnsched.__version__
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax", "numpydoc", "myst_nb"]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_templates", "conf.py"]
+exclude_patterns = ["_build", "_templates", "conf.py", "jupyter_execute"]
 html_theme = "alabaster"
 html_theme_options = {
     "description": "Scheduling and cost models for dynamic and sparse DNN inference",

@@ -54,6 +54,8 @@ def files(folder):
             for p in sorted(Path(folder).rglob("*")) if p.is_file()}
 
 
+@pytest.mark.heavy
+@pytest.mark.slow
 def test_reproduce_writes_everything_twice_the_same(tiny, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     for name, jobs in (("a", "1"), ("b", "3")):

@@ -22,6 +22,7 @@ def tool():
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
 def test_notebook_runs(path, tool, tmp_path, monkeypatch):
     monkeypatch.setenv("DNNSCHED_PROFILE", "ci")
