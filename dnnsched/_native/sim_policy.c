@@ -327,7 +327,9 @@ call_outcome(void *user, dns_ctl *ctl, int64_t id, int32_t stage)
     }
     else if (r != NULL) {
         const long k = PyLong_AsLong(r);
-        code = PyErr_Occurred() ? DNS_OUT_ERROR : (int32_t)(DNS_OUT_GOTO + k);
+        if (!PyErr_Occurred()) { /* the engine refuses what is no stage of the program */
+            code = k < 0 || k >= INT32_MAX - DNS_OUT_GOTO ? INT32_MAX : (int32_t)(DNS_OUT_GOTO + k);
+        }
     }
     Py_XDECREF(r);
     if (code == DNS_OUT_ERROR) {
