@@ -65,6 +65,14 @@ read_tables(sim_object *self, PyObject *list, int32_t *n)
         PyObject *v = NULL, *by = NULL, *ext = NULL;
         PyObject *item = PyList_GetItem(list, i);
         PyArrayObject *va = NULL, *ba = NULL, *ea = NULL;
+        if (!PyTuple_Check(item)) {
+            PyErr_Format(
+                PyExc_TypeError,
+                "tables: entry %zd: expected (values, strides, extents, pos_shift), got %.100s", i,
+                Py_TYPE(item)->tp_name);
+            PyMem_Free(tables);
+            return NULL;
+        }
         if (!PyArg_ParseTuple(item, "OOOi", &v, &by, &ext, &tables[i].pos_shift) ||
             (va = dnspy_want(v, "table", NPY_DOUBLE, 1, DNSPY_IN)) == NULL ||
             (ba = dnspy_want_shape(by, "table strides", NPY_INT64, 1, &six, DNSPY_IN)) == NULL ||
