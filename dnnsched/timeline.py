@@ -31,7 +31,8 @@ class Timeline:
 
         Accelerators are threads with one slice per layer; requests are async spans from arrival to completion,
         grouped by trace key, with flows to their first slice, markers for preemptions and missed deadlines, and a
-        counter of requests in the system.
+        counter of requests in the system. Where the artifact's clock moves back, slices of one accelerator overlap;
+        the file's ``otherData`` says so in its notes.
 
         Parameters
         ----------
@@ -59,7 +60,7 @@ class Timeline:
         columns = [np.ascontiguousarray(r[c]) for c in fields]
         names = [json.dumps(key)[1:-1] for key in self._result.traces]
         config = {k: v for k, v in self._result.config.items() if k != "record"}
-        text = json.dumps({**config, **(other or {})}, sort_keys=True, default=str)
+        text = json.dumps({**config, "notes": self._result.notes, **(other or {})}, sort_keys=True, default=str)
         with replace_file(path) as raw:
             out = gzip.GzipFile("", "wb", 6, raw, mtime=0) if path.suffix == ".gz" else raw
             done = _sim.timeline(out.write, self.slices, self.lost, *columns, self._result.order, names,
