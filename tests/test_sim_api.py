@@ -66,8 +66,8 @@ def test_stage_arguments(stage, word):
     system = System()
     system.table([1.0], ())
     system.pool()
+    system.program([stage])
     with pytest.raises(ValueError, match=word):
-        system.program([stage])
         Simulation(system)
 
 
