@@ -66,9 +66,13 @@ def test_stage_arguments(stage, word):
     system = System()
     system.table([1.0], ())
     system.pool()
-    system.program([stage])
+
+    def build():
+        system.program([stage])
+        return Simulation(system)
+
     with pytest.raises(ValueError, match=word):
-        Simulation(system)
+        build()
 
 
 @pytest.mark.parametrize("values", [[-1.0], [float("nan")]])
