@@ -29,9 +29,8 @@ check_reach(const dns_sim *s, int32_t table, int64_t off, int64_t span, const ch
     }
     const dns_table *t = &s->tables[table];
     BAD(off < 0 || span > t->n || off > t->n - span, DNS_ERR_SHAPE, index,
-        "%s %lld: column %lld and the %lld from there are not within table %d, which has %lld "
-        "cells",
-        what, (long long)index, (long long)off, (long long)span, (int)table, (long long)t->n);
+        "%s %lld: needs %lld cells from column %lld on of table %d, which has %lld", what,
+        (long long)index, (long long)span, (long long)off, (int)table, (long long)t->n);
     int64_t top = off + span - 1;
     for (int a = 0; a < DNS_N_AXIS; a++) {
         if (t->by[a] > 0) {

@@ -265,6 +265,11 @@ read_choice(PyObject *slots, PyObject *options, int64_t n, dns_choice *out)
             if (PyErr_Occurred()) {
                 return -1;
             }
+            if (x < -1 || x > INT32_MAX) {
+                PyErr_Format(PyExc_ValueError, "batch: %s: expected -1..%d, got %ld", keys[i],
+                             INT32_MAX, x);
+                return -1;
+            }
             *values[i] = (int32_t)x;
         }
     }
