@@ -419,8 +419,8 @@ def rest(options, out):
     f = out["figures"] = figures()
     print(f"Figs. 12-15: {f['runs']} runs, {f['steps'] / 1e6:.1f} M steps on {f['threads']} threads in "
           f"{f['wall_s']:.2f} s wall, {f['cpu_s']:.2f} s CPU; target {FIGURES_TARGET_S:g} s, ratio "
-          f"{FIGURES_TARGET_S / f['wall_s']:.2f} (by CPU seconds alone, on one core, {FIGURES_TARGET_S / f['cpu_s']:.2f}); "
-          "the paper: 3 hours")
+          f"{FIGURES_TARGET_S / f['wall_s']:.2f} (by CPU seconds alone, on one core, "
+          f"{FIGURES_TARGET_S / f['cpu_s']:.2f}); the paper: 3 hours")
     print("  bound: the scalar scans of sdrm3, prema and planaria in queues of hundreds (offered load above 1), and "
           "0.3 ms of Python a run")
 
