@@ -78,8 +78,12 @@ def _parser():
 
 
 def _output(verb):
+    from dnnsched import frames
+
     verb.add_argument("-o", "--out", metavar="DIR", help="run directory to write (default: runs/RUN_ID)")
     verb.add_argument("--force", action="store_true", help="replace an existing run directory")
+    verb.add_argument("--format", choices=frames.FORMATS, default="csv",
+                      help="of the saved requests; parquet needs pyarrow (extra io)")
     verb.add_argument("--save-requests", action="store_true", help="also save the requests of the other schedulers")
     verb.add_argument("-j", "--jobs", type=_positive, metavar="N", help="threads (default: all cores)")
     verb.add_argument("--quiet", action="store_true", help="no progress bar and no tables")
@@ -132,7 +136,7 @@ def _finish(report, args):
     from dnnsched.report import document
 
     out = args.out or str(Path("runs") / report.run_id)
-    report.save(out, force=args.force)
+    report.save(out, force=args.force, format=args.format)
     if not args.quiet:
         print(report.text())
     print(f"written: {out}")
@@ -145,9 +149,11 @@ def _finish(report, args):
 
 
 def _refuse_early(args):
-    """An output directory that exists is refused before anything is computed."""
+    """An output directory that exists, or a format that cannot be written, is refused before anything is computed."""
+    from dnnsched import frames
     from dnnsched.report import rundir
 
+    frames.check_format(args.format)
     if args.out:
         rundir.refuse_existing(args.out, args.force)
 

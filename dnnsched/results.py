@@ -18,13 +18,12 @@ import math
 
 import numpy as np
 
+from . import schema
 from ._native import _sim
+from .frames import Frame
 from .timeline import Timeline
 
-REQUEST = np.dtype([
-    ("request_id", "i8"), ("model", "i4"), ("sample", "i4"), ("priority", "f8"), ("arrival_s", "f8"),
-    ("deadline_s", "f8"), ("first_start_s", "f8"), ("finish_s", "f8"), ("isolated_s", "f8"), ("service_s", "f8"),
-    ("n_preempt", "i4"), ("n_layers", "i4"), ("slo_met", "?")])
+REQUEST = schema.REQUESTS.record
 
 
 def request_metrics(requests, order=None):
@@ -55,7 +54,7 @@ def request_metrics(requests, order=None):
     makespan = r["finish_s"].max() - r["arrival_s"].min()
     return {
         "n": n, "antt": float(np.mean(ntt)),
-        "violation_rate": int(np.count_nonzero(r["finish_s"] > r["deadline_s"])) / n,
+        "violation_rate": int(np.count_nonzero(~r["slo_met"])) / n,
         "throughput_rps": float(n / makespan), "stp_norm": float(np.sum(1.0 / ntt)),
         "latency_mean_s": float(np.mean(latency)), "latency_p50_s": float(p50), "latency_p90_s": float(p90),
         "latency_p99_s": float(p99), "latency_max_s": float(latency.max()),
@@ -67,6 +66,12 @@ def _load(isolated_s, first_s, last_s, n):
     """Offered load of n arrivals between two times; NaN if it has no rate."""
     span = last_s - first_s
     return float(isolated_s * (n - 1) / n / span) if n > 1 and span > 0 else math.nan
+
+
+def _rounded(seconds, scale):
+    """Differences of times, with what is below their rounding set to 0."""
+    seconds[np.abs(seconds) <= 1e-12 * scale] = 0.0
+    return seconds
 
 
 class _Run:
@@ -125,13 +130,13 @@ class Result(_Run):
         r["request_id"] = np.arange(wl.n)
         r["model"], r["sample"], r["priority"] = wl.model, wl.sample, wl.priority
         r["arrival_s"], r["deadline_s"] = wl.arrival, wl.deadline
-        for name in ("first_start_s", "finish_s", "service_s", "n_preempt"):
+        for name in ("first_start_s", "finish_s", "service_s", "n_preempt", "last_stage", "status"):
             r[name] = c[name]
         for key, tr in enumerate(wl.traces.values()):
             mine = wl.model == key
             r["isolated_s"][mine] = tr.isolated_s[wl.sample[mine]]
             r["n_layers"][mine] = tr.n_layers
-        r["slo_met"] = r["finish_s"] <= r["deadline_s"]
+        r["slo_met"] = (r["status"] == 0) & (r["finish_s"] <= r["deadline_s"])
         r.flags.writeable = False
         self.requests, self.order = r, c["order"]
         first = config["warmup"]
@@ -160,15 +165,48 @@ class Result(_Run):
             out[label] = request_metrics(self.requests, kept[labels[kept] == label])
         return out
 
+    def frame(self, **context):
+        """The requests as a table: the columns of :data:`dnnsched.schema.REQUESTS`.
+
+        Parameters
+        ----------
+        **context
+            ``run_id`` (str) and ``replication`` (int); columns that are not given are left out.
+
+        Returns
+        -------
+        dnnsched.frames.Frame
+            Has ``write``, ``to_pandas`` and ``to_arrow``.
+
+        Notes
+        -----
+        ``wait_s`` is turnaround minus service, ``preempted_s`` its part after the first start; differences below
+        rounding are 0.
+        """
+        chosen = schema.REQUESTS.without(*({"run_id", "replication"} - set(context)))
+        r, traces = self.requests, list(self.traces.values())
+        special = {
+            "model": (r["model"], [t.model for t in traces]), "variant": (r["model"], [t.pattern for t in traces]),
+            "status": (r["status"], schema.STATUS),
+            "wait_s": _rounded(r["finish_s"] - r["arrival_s"] - r["service_s"], r["finish_s"]),
+            "preempted_s": _rounded(r["finish_s"] - r["first_start_s"] - r["service_s"], r["finish_s"])}
+        if "run_id" in context:
+            special["run_id"] = str(context.pop("run_id"))
+        if "replication" in context:
+            special["replication"] = np.full(len(r), context.pop("replication"), np.int64)
+        if context:
+            raise TypeError(f"frame: expected run_id and replication, got {', '.join(sorted(context))}")
+        return Frame(chosen, {name: special[name] if name in special else r[name] for name in chosen.names})
+
     def to_pandas(self):
-        """The request rows as a pandas DataFrame (``viz`` extra), with a `key` column."""
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError("to_pandas needs pandas: pip install 'dnnsched[viz]'") from None
-        frame = pd.DataFrame(self.requests)
-        frame.insert(2, "key", np.array(list(self.traces), dtype=object)[self.requests["model"]])
-        return frame
+        """The columns of :meth:`frame` as a pandas DataFrame (``viz`` extra), with a `key` column."""
+        data = self.frame().to_pandas()
+        data.insert(1, "key", np.array(list(self.traces), dtype=object)[self.requests["model"]])
+        return data
+
+    def to_arrow(self):
+        """The columns of :meth:`frame` as a pyarrow Table (``io`` extra)."""
+        return self.frame().to_arrow()
 
     def __repr__(self):
         m = self.metrics

@@ -24,7 +24,7 @@ version = release = dnnsched.__version__
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax", "numpydoc", "myst_nb"]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_templates", "conf.py", "jupyter_execute"]
+exclude_patterns = ["_build", "_templates", "conf.py", "jupyter_execute", "generated/schema.md"]
 html_theme = "alabaster"
 html_theme_options = {
     "description": "Scheduling and cost models for dynamic and sparse DNN inference",
@@ -77,5 +77,12 @@ def write_cli_help():
     (folder / "cli-help.txt").write_text("\n".join(text), encoding="utf-8")
 
 
+def write_schemas():
+    """The columns of saved tables, from their one definition."""
+    (HERE / "generated").mkdir(exist_ok=True)
+    (HERE / "generated" / "schema.md").write_text(dnnsched.schema.markdown(), encoding="utf-8")
+
+
 copy_notebooks()
 write_cli_help()
+write_schemas()

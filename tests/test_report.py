@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from dnnsched import schema
 from dnnsched.errors import FormatError
 from dnnsched.report import document, parallel, progress, provenance, rundir, tables
 from dnnsched.report.results import Point, Results
@@ -116,7 +117,7 @@ def test_report_markdown_is_the_same_for_the_same_results(tmp_path):
     ("summary.csv", lambda t: t.replace("unit,value", "value,unit"), r"row 1: expected the columns"),
     ("summary.csv", lambda t: t.splitlines()[0] + "\n", r"expected at least one row"),
     ("run.json", lambda t: t[:-5], r"run.json: not JSON"),
-    ("run.json", lambda t: t.replace('"schema": 1', '"schema": 99'), r"schema: expected 1, got 99"),
+    ("run.json", lambda t: t.replace('"schema": 2', '"schema": 99'), r"schema: expected 2, got 99"),
     ("run.json", lambda t: t.replace('"config_sha256"', '"x"'), r"provenance: expected the key 'config_sha256'"),
 ])
 def test_validation_names_file_row_and_column(tmp_path, name, edit, message):
@@ -130,11 +131,12 @@ def test_validation_names_file_row_and_column(tmp_path, name, edit, message):
 def test_validation_of_requests_and_timeline(tmp_path):
     target = tmp_path / "run"
     small_report().save(target)
-    row = ("r", 1, 0, "m", "v", 1.0, 0.0, 1.0, 3.0, 2.0, 1.0, 1.0, 1.0, 0, 3, 0, True)
-    tables.write_csv(target / "requests.csv", rundir.REQUEST_COLUMNS, [row])
+    row = ("r", 1, 0, "m", "v", 0, 1.0, 0.0, 1.0, 3.0, 2.0, 1.0, 1.0, 2.0, 1.0, 0, 2, 3, "answered", True)
+    columns = schema.REQUESTS.names
+    tables.write_csv(target / "requests.csv", columns, [row])
     with pytest.raises(FormatError, match=r"row 2, column slo_met: expected false"):
         rundir.validate(target)
-    tables.write_csv(target / "requests.csv", rundir.REQUEST_COLUMNS, [(*row[:-1], False)])
+    tables.write_csv(target / "requests.csv", columns, [(*row[:-1], False)])
     assert rundir.validate(target)["request_rows"] == 1
     with gzip.open(target / "trace.json.gz", "wt") as file:
         json.dump({"traceEvents": 3}, file)

@@ -1,4 +1,6 @@
 /* Binding of csrc/base/csv.c: numeric CSV columns in and out of arrays. */
+#include <math.h>
+
 #include "base_parts.h"
 
 #include "dns/csv.h"
@@ -163,11 +165,12 @@ csv_read(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     return result;
 }
 
-/* Text that grows. */
+/* Text that grows. `json`: one object per row, texts are JSON already. */
 typedef struct writer {
     char *text;
     size_t size;
     size_t room;
+    bool json;
 } writer;
 
 static int
@@ -189,6 +192,12 @@ put(writer *w, const char *text, size_t size)
     return 0;
 }
 
+static int
+put_missing(writer *w)
+{
+    return w->json ? put(w, "null", 4) : 0;
+}
+
 /* A string as a field: quoted if it has to be. */
 static int
 put_string(writer *w, PyObject *string)
@@ -197,6 +206,9 @@ put_string(writer *w, PyObject *string)
     const char *text = PyUnicode_AsUTF8AndSize(string, &size);
     if (text == NULL) {
         return -1;
+    }
+    if (w->json) {
+        return put(w, text, (size_t)size);
     }
     if (strpbrk(text, ",\"\r\n ") == NULL && (size_t)size == strlen(text)) {
         return put(w, text, (size_t)size);
@@ -213,9 +225,13 @@ put_string(writer *w, PyObject *string)
     return failed ? -1 : put(w, "\"", 1);
 }
 
+/* NaN is a missing value; JSON has no infinity either. */
 static int
 put_double(writer *w, double value)
 {
+    if (isnan(value) || (w->json && isinf(value))) {
+        return put_missing(w);
+    }
     char *text = PyOS_double_to_string(value, 'r', 0, Py_DTSF_ADD_DOT_0, NULL);
     if (text == NULL) {
         return -1;
@@ -233,23 +249,24 @@ put_integer(writer *w, long long value)
     return put(w, text, (size_t)n);
 }
 
-/* Row `row` of a column: an array, or (int32 array, tuple of strings). */
+/* Row `row` of a column: an array, (int32 array, tuple of strings), or (integer array, None). */
 static int
 put_cell(writer *w, PyArrayObject *array, PyObject *names, npy_intp row)
 {
     const void *data = PyArray_DATA(array);
-    if (names != NULL) {
-        PyObject *name = PyTuple_GetItem(names, ((const int32_t *)data)[row]);
-        return name == NULL ? -1 : put_string(w, name);
-    }
-    switch (PyArray_TYPE(array)) {
-    case NPY_DOUBLE:
+    if (PyArray_TYPE(array) == NPY_DOUBLE) {
         return put_double(w, ((const double *)data)[row]);
-    case NPY_INT32:
-        return put_integer(w, ((const int32_t *)data)[row]);
-    default:
-        return put_integer(w, ((const int64_t *)data)[row]);
     }
+    const long long value = PyArray_ITEMSIZE(array) == 4 ? (long long)((const int32_t *)data)[row]
+                                                         : (long long)((const int64_t *)data)[row];
+    if (names != NULL && value == -1) {
+        return put_missing(w);
+    }
+    if (names == NULL || names == Py_None) {
+        return put_integer(w, value);
+    }
+    PyObject *name = PyTuple_GetItem(names, (Py_ssize_t)value);
+    return name == NULL ? -1 : put_string(w, name);
 }
 
 static int
@@ -260,14 +277,15 @@ take_written(PyObject *columns, Py_ssize_t i, npy_intp *rows, PyArrayObject **ar
     *names = NULL;
     if (PyTuple_Check(item)) {
         *names = PyTuple_Size(item) == 2 ? PyTuple_GetItem(item, 1) : NULL;
-        if (*names == NULL || !PyTuple_Check(*names)) {
-            PyErr_SetString(PyExc_TypeError,
-                            "columns: expected arrays or (int32 array, tuple of strings)");
+        if (*names == NULL || (!PyTuple_Check(*names) && *names != Py_None)) {
+            PyErr_SetString(PyExc_TypeError, "columns: expected arrays, (int32 array, tuple of "
+                                             "strings) or (integer array, None)");
             return -1;
         }
         item = PyTuple_GetItem(item, 0);
     }
-    const int typenum = *names != NULL || !PyArray_Check(item)              ? NPY_INT32
+    const bool coded = *names != NULL && *names != Py_None;
+    const int typenum = coded || !PyArray_Check(item)                       ? NPY_INT32
                         : PyArray_TYPE((PyArrayObject *)item) == NPY_DOUBLE ? NPY_DOUBLE
                         : PyArray_ITEMSIZE((PyArrayObject *)item) == 8      ? NPY_INT64
                                                                             : NPY_INT32;
@@ -284,14 +302,25 @@ PyDoc_STRVAR(
     "csv_write(header, columns, /)\n--\n\n"
     "bytes of a CSV file: header is a tuple of names, columns a tuple of arrays (float64 written "
     "so\n"
-    "that they read back exactly, int32, int64) or (int32 array, tuple of strings) pairs.");
+    "that they read back exactly, NaN as nothing; int32, int64), (int32 array, tuple of strings) "
+    "pairs,\nor (integer array, None) pairs; in a pair -1 is written as nothing.");
+
+PyDoc_STRVAR(jsonl_write_doc,
+             "jsonl_write(before, columns, /)\n--\n\n"
+             "bytes of a JSON Lines file: columns as csv_write takes them, their strings as JSON; "
+             "before is the\n"
+             "text before each of a row's values. NaN, infinity and, in a pair, -1 are null.");
 
 static int
-write_rows(writer *w, size_t n, npy_intp rows, PyArrayObject **array, PyObject **names)
+write_rows(writer *w, PyObject *header, size_t n, npy_intp rows, PyArrayObject **array,
+           PyObject **names)
 {
+    const char *last = w->json ? "}\n" : "\n";
     for (npy_intp row = 0; row < rows; row++) {
         for (size_t i = 0; i < n; i++) {
-            if (put_cell(w, array[i], names[i], row) < 0 || put(w, i + 1 < n ? "," : "\n", 1) < 0) {
+            const char *after = i + 1 < n ? "," : last;
+            if ((w->json && put_string(w, PyTuple_GetItem(header, (Py_ssize_t)i)) < 0) ||
+                put_cell(w, array[i], names[i], row) < 0 || put(w, after, strlen(after)) < 0) {
                 return -1;
             }
         }
@@ -303,13 +332,12 @@ write_rows(writer *w, size_t n, npy_intp rows, PyArrayObject **array, PyObject *
 }
 
 static PyObject *
-csv_write(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+write_text(const char *function, bool json, PyObject *const *args, Py_ssize_t nargs)
 {
-    (void)module;
     PyArrayObject *array[MAX_COLUMNS];
     PyObject *names[MAX_COLUMNS];
     npy_intp rows = -1;
-    if (dnspy_nargs("csv_write", nargs, 2, 2) < 0) {
+    if (dnspy_nargs(function, nargs, 2, 2) < 0) {
         return NULL;
     }
     const Py_ssize_t n = PyTuple_Check(args[0]) ? PyTuple_Size(args[0]) : 0;
@@ -322,20 +350,33 @@ csv_write(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
             return NULL;
         }
     }
-    writer w = {0};
+    writer w = {.json = json};
     int failed = 0;
-    for (Py_ssize_t i = 0; i < n && !failed; i++) {
+    for (Py_ssize_t i = 0; i < n && !json && !failed; i++) {
         failed = put_string(&w, PyTuple_GetItem(args[0], i)) < 0 ||
                  put(&w, i + 1 < n ? "," : "\n", 1) < 0;
     }
-    failed = failed || write_rows(&w, (size_t)n, rows, array, names) < 0;
+    failed = failed || write_rows(&w, args[0], (size_t)n, rows, array, names) < 0;
     PyObject *out = failed ? NULL : PyBytes_FromStringAndSize(w.text, (Py_ssize_t)w.size);
     dns_mem_free(NULL, w.text, w.room, 1);
     return out;
 }
 
+static PyObject *
+csv_write(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
+{
+    return write_text("csv_write", false, args, nargs);
+}
+
+static PyObject *
+jsonl_write(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
+{
+    return write_text("jsonl_write", true, args, nargs);
+}
+
 PyMethodDef base_csv_methods[] = {
     DNSPY_FAST(csv_read),
     DNSPY_FAST(csv_write),
+    DNSPY_FAST(jsonl_write),
     {NULL, NULL, 0, NULL},
 };

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 
+from dnnsched import schema
 from dnnsched.report import provenance, rundir, tables
 
 NO_VIZ = "figures need matplotlib: install the extra with  pip install 'dnnsched[viz]'"
@@ -181,7 +182,7 @@ class Report:
         lines.append("")
         if self.run is not None:
             lines += ["## Timeline", "",
-                      f"`requests.csv` and `trace.json.gz` hold one run: {self.run.title}. Open the trace in "
+                      f"`requests.*` and `trace.json.gz` hold one run: {self.run.title}. Open the trace in "
                       "https://ui.perfetto.dev.", ""]
         if self.notes:
             lines += ["## Notes", "", *(f"- {n}" for n in self.notes), ""]
@@ -195,7 +196,7 @@ class Report:
             return ["## Figures", "", *(f"![{name}](figures/{name}.png)\n" for name in names)]
         return ["## Figures", "", NO_VIZ, ""] if missing_viz else []
 
-    def save(self, path, *, force=False):
+    def save(self, path, *, force=False, format="csv"):
         """Write the run directory, whole or not at all.
 
         Parameters
@@ -203,6 +204,8 @@ class Report:
         path : path-like
         force : bool
             Replace an existing run directory.
+        format : {"csv", "jsonl", "parquet"}
+            Of the saved requests (:meth:`dnnsched.frames.Frame.write`).
 
         Returns
         -------
@@ -213,20 +216,22 @@ class Report:
         ------
         FileExistsError
             If it exists and `force` is false.
+        ImportError
+            Parquet without pyarrow.
         """
         with rundir.writing(path, force=force) as folder:
             names, missing = self._save_figures(folder)
             self._save_tables(folder)
             if self.run is not None:
-                self._save_run(folder, self.run, "requests.csv", "trace.json.gz")
+                self._save_run(folder, self.run, f"requests.{format}", format, "trace.json.gz")
             for run in self.more_runs:
-                self._save_run(folder, run, f"requests-{run.name}.csv", None)
+                self._save_run(folder, run, f"requests-{run.name}.{format}", format, None)
             (folder / "report.md").write_text(self.markdown(names, missing), encoding="utf-8", newline="\n")
             rundir.write_json(folder / "run.json", self._record())
         return path
 
     def _record(self):
-        return {"schema": rundir.SCHEMA, "run_id": self.run_id, "paper": self.paper, "profile": self.profile,
+        return {"schema": schema.VERSION, "run_id": self.run_id, "paper": self.paper, "profile": self.profile,
                 "config": self.config, "provenance": self.recorder.record(), "notes": self.notes,
                 "claims": [{"id": c.id, "verdict": c.verdict, "expected": c.expected, "reason": c.reason}
                            for c in self.claims]}
@@ -237,12 +242,12 @@ class Report:
                          tables.summary_rows(self.results, verdicts=self.verdict_of(), **context))
         tables.write_csv(folder / "replications.csv", tables.SUMMARY_COLUMNS,
                          tables.replication_rows(self.results, **context))
-        tables.write_csv(folder / "claims.csv", ("id", "kind", "verdict", "expected", "title", "reason", "because"),
+        tables.write_csv(folder / "claims.csv", schema.CLAIMS.names,
                          [(c.id, c.kind, c.verdict, c.expected, c.title, c.reason, c.because) for c in self.claims])
 
-    def _save_run(self, folder, run, requests, timeline):
-        rundir.write_requests(folder / requests, run.result, run.workload, run_id=run.name,
-                              replication=run.replication)
+    @staticmethod
+    def _save_run(folder, run, requests, format, timeline):
+        run.result.frame(run_id=run.name, replication=run.replication).write(folder / requests, format)
         if timeline is not None and run.result.timeline is not None:
             run.result.timeline.to_chrome_trace(folder / timeline)
 

@@ -9,19 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
-from dnnsched._csvio import write_columns
+from dnnsched import schema
 from dnnsched.errors import FormatError
-from dnnsched.report import tables
-
-SCHEMA = 1
-"""Version of the run directory's layout, stored in ``run.json``."""
-
-REQUEST_COLUMNS = ("run_id", "replication", "request_id", "model", "variant", "priority", "arrival_s", "first_start_s",
-                   "finish_s", "deadline_s", "isolated_s", "service_s", "wait_s", "n_preempt", "n_layers", "sample",
-                   "slo_met")
-"""Columns of ``requests.csv``: one row per request of one named run."""
 
 
 @contextlib.contextmanager
@@ -92,39 +81,6 @@ def write_json(path, record):
         file.write("\n")
 
 
-def write_requests(path, result, workload, *, run_id, replication):
-    """Write ``requests.csv`` of one simulated run, columns `REQUEST_COLUMNS`.
-
-    Parameters
-    ----------
-    path : path-like
-    result : Result
-        With per-request records.
-    workload : Workload
-        The one that was run (names of models and variants).
-    run_id : str
-    replication : int
-
-    Notes
-    -----
-    ``wait_s`` is turnaround minus service; differences below rounding are 0.
-    """
-    r = result.requests
-    traces = list(workload.traces.values())
-    same = np.zeros(len(r), np.int32)
-    wait = r["finish_s"] - r["arrival_s"] - r["service_s"]
-    wait[np.abs(wait) <= 1e-12 * r["finish_s"]] = 0.0
-    special = {
-        "run_id": (same, (run_id,)), "replication": np.full(len(r), replication, np.int64),
-        "model": (r["model"], tuple(t.model for t in traces)),
-        "variant": (r["model"], tuple(t.pattern for t in traces)),
-        "wait_s": wait, "slo_met": (r["slo_met"].astype(np.int32), ("false", "true"))}
-    columns = [special[name] if name in special else r[name] for name in REQUEST_COLUMNS]
-    write_columns(path, REQUEST_COLUMNS,
-                  [(np.ascontiguousarray(c[0]), c[1]) if isinstance(c, tuple) else np.ascontiguousarray(c)
-                   for c in columns])
-
-
 def validate(path):
     """Check a run directory against the schema.
 
@@ -147,19 +103,19 @@ def validate(path):
     if not folder.is_dir():
         raise FormatError(f"{folder}: expected a run directory")
     record = _read_json(folder / "run.json")
-    if record.get("schema") != SCHEMA:
-        raise FormatError(f"{folder / 'run.json'}: schema: expected {SCHEMA}, got {record.get('schema')!r}")
+    if record.get("schema") != schema.VERSION:
+        raise FormatError(f"{folder / 'run.json'}: schema: expected {schema.VERSION}, got {record.get('schema')!r}")
     for key in ("run_id", "paper", "profile", "config", "provenance", "claims"):
         if key not in record:
             raise FormatError(f"{folder / 'run.json'}: expected the key {key!r}")
     for key in ("dnnsched", "python", "numpy", "cpu", "config_sha256", "started_utc"):
         if key not in record["provenance"]:
             raise FormatError(f"{folder / 'run.json'}: provenance: expected the key {key!r}")
-    summary = _check_csv(folder / "summary.csv", tables.SUMMARY_COLUMNS, required=("run_id", "metric", "value"))
-    requests = 0
-    if (folder / "requests.csv").exists():
-        requests = _check_csv(folder / "requests.csv", REQUEST_COLUMNS, required=("request_id", "finish_s"),
-                              check=_check_request)
+    summary = _check_rows(folder / "summary.csv", schema.SUMMARY)
+    if (folder / "replications.csv").exists():
+        _check_rows(folder / "replications.csv", schema.SUMMARY)
+    requests = sum(_check_rows(path, schema.REQUESTS, _check_request)
+                   for path in sorted(folder.glob("requests*")) if path.suffix in _ROWS)
     if (folder / "trace.json.gz").exists():
         _check_timeline(folder / "trace.json.gz")
     verdicts = {}
@@ -183,48 +139,79 @@ def _read_json(path):
     return record
 
 
-_TEXT = frozenset({"run_id", "paper", "item", "scheduler", "workload", "platform", "replication", "metric", "unit",
-                   "method", "published_source", "verdict", "group", "semantics", "origin", "model", "variant",
-                   "slo_met"})
-
-
-def _check_csv(path, columns, required, check=None):
+def _check_rows(path, table, check=None):
+    """Number of rows of a table file that follows a schema."""
     if not path.is_file():
         raise FormatError(f"{path}: expected this file in a run directory")
     count = 0
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        if tuple(next(reader, ())) != tuple(columns):
-            raise FormatError(f"{path}: row 1: expected the columns {', '.join(columns)}")
-        for number, row in enumerate(reader, start=2):
-            if len(row) != len(columns):
-                raise FormatError(f"{path}: row {number}: expected {len(columns)} fields, got {len(row)}")
-            record = dict(zip(columns, row, strict=True))
-            for name, text in record.items():
-                if not text and name in required:
-                    raise FormatError(f"{path}: row {number}, column {name}: expected a value, got nothing")
-                if text and name not in _TEXT:
-                    try:
-                        record[name] = float(text)
-                    except ValueError:
-                        raise FormatError(f"{path}: row {number}, column {name}: expected a number, "
-                                          f"got {text!r}") from None
+    for number, row in _ROWS[path.suffix](path, table):
+        try:
+            row = table.check_row(row)
             if check is not None:
-                check(path, number, record)
-            count += 1
+                check(row)
+        except ValueError as error:
+            raise FormatError(f"{path}: row {number}, {error}") from None
+        count += 1
     if not count:
         raise FormatError(f"{path}: expected at least one row")
     return count
 
 
-def _check_request(path, number, record):
-    if record["finish_s"] < record["first_start_s"]:
-        raise FormatError(f"{path}: row {number}, column finish_s: expected at least first_start_s = "
-                          f"{record['first_start_s']!r}, got {record['finish_s']!r}")
-    met = record["finish_s"] <= record["deadline_s"]
-    if record["slo_met"] != ("true" if met else "false"):
-        raise FormatError(f"{path}: row {number}, column slo_met: expected {'true' if met else 'false'}, "
-                          f"got {record['slo_met']!r}")
+def _check_names(path, row, names, table):
+    if tuple(names) != table.names:
+        raise FormatError(f"{path}: row {row}: expected the columns {', '.join(table.names)}")
+
+
+def _csv_rows(path, table):
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.reader(file)
+        _check_names(path, 1, next(reader, ()), table)
+        for number, row in enumerate(reader, start=2):
+            if len(row) != len(table.names):
+                raise FormatError(f"{path}: row {number}: expected {len(table.names)} fields, got {len(row)}")
+            yield number, dict(zip(table.names, row, strict=True))
+
+
+def _jsonl_rows(path, table):
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise FormatError(f"{path}: row {number}: not JSON: {error}") from None
+            _check_names(path, number, row if isinstance(row, dict) else (), table)
+            yield number, row
+
+
+def _parquet_rows(path, table):
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise ImportError(f"{path}: checking Parquet needs pyarrow: pip install 'dnnsched[io]'") from None
+    try:
+        with parquet.ParquetFile(path) as file:
+            _check_names(path, 0, file.schema_arrow.names, table)
+            start = 0
+            for batch in file.iter_batches():
+                yield from enumerate(batch.to_pylist(), start=start)
+                start += batch.num_rows
+    except pa.ArrowException as error:
+        raise FormatError(f"{path}: not Parquet: {error}") from None
+
+
+_ROWS = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
+
+
+def _check_request(row):
+    start, finish, deadline = row["first_start_s"], row["finish_s"], row["deadline_s"]
+    if start is not None and finish < start:
+        raise ValueError(f"column finish_s: expected at least first_start_s = {start!r}, got {finish!r}")
+    if row["status"] not in schema.STATUS:
+        raise ValueError(f"column status: expected one of {', '.join(schema.STATUS)}, got {row['status']!r}")
+    met = row["status"] == "answered" and (deadline is None or finish <= deadline)
+    if row["slo_met"] != met:
+        raise ValueError(f"column slo_met: expected {str(met).lower()}, got {str(row['slo_met']).lower()}")
 
 
 def _check_timeline(path):

@@ -4,10 +4,10 @@ import csv
 import math
 from dataclasses import dataclass, field
 
-SUMMARY_COLUMNS = ("run_id", "paper", "item", "scheduler", "workload", "platform", "rate_rps", "slo", "replication",
-                   "metric", "unit", "value", "ci_low", "ci_high", "ci_level", "n", "method", "published",
-                   "published_source", "verdict", "rho", "group", "semantics", "origin")
-"""Columns of ``summary.csv`` and ``replications.csv``; new ones are only ever appended."""
+from dnnsched import schema
+
+SUMMARY_COLUMNS = schema.SUMMARY.names
+"""Columns of ``summary.csv`` and ``replications.csv``."""
 
 
 def format_value(value):
