@@ -3,8 +3,8 @@
 import math
 import os
 
-from dnnsched import schedulers, sim, traces, workloads
-from dnnsched.report import document, parallel, progress, provenance
+from dnnsched import _executors, schedulers, sim, traces, workloads
+from dnnsched.report import document, progress, provenance
 from dnnsched.report.results import METRICS, Point, Results
 from dnnsched.report.statistics import paired_difference
 from dnnsched.report.tables import Table, with_interval
@@ -65,23 +65,23 @@ def run(config, *, jobs=None, quiet=True, save_requests=False):
     ts = traces.load(config.workload.traces)
     notes, kept = [], {}
 
-    def job(r):
-        def work():
-            table = _build(config, ts, config.seed + r)
-            out = []
-            for at, scheduler in enumerate(config.scheduler):
-                result = _simulate(config, table, scheduler, timeline=config.timeline and r == 0 and at == 0)
-                if r == 0:
-                    kept[at] = (scheduler, result, table)
-                out.append((scheduler.label, result.metrics, list(result.notes)))
-            return out
-        return work
+    def replication(r):
+        table = _build(config, ts, config.seed + r)
+        out = []
+        for at, scheduler in enumerate(config.scheduler):
+            result = _simulate(config, table, scheduler, timeline=config.timeline and r == 0 and at == 0)
+            if r == 0:
+                kept[at] = (scheduler, result, table)
+            out.append((scheduler.label, result.metrics, list(result.notes)))
+        return out
 
     bar = progress.bar(config.replications, "run", quiet)
     try:
-        rows = parallel.execute([job(r) for r in range(config.replications)], jobs, bar)
+        parts = _executors.execute(replication, range(config.replications), executor="threads", jobs=jobs,
+                                   done=lambda indices, _: bar.update(len(indices)))
     finally:
         bar.close()
+    rows = [row for part in parts for row in part]
     values = {}
     for label, metrics, remarks in rows:
         notes += [n for n in remarks if n not in notes]

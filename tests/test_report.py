@@ -6,14 +6,13 @@ import io
 import json
 import math
 import sys
-import time
 
 import numpy as np
 import pytest
 
 from dnnsched import schema
 from dnnsched.errors import FormatError
-from dnnsched.report import document, parallel, progress, provenance, rundir, tables
+from dnnsched.report import document, progress, provenance, rundir, tables
 from dnnsched.report.results import Point, Results
 from dnnsched.report.statistics import Interval
 
@@ -178,25 +177,6 @@ def test_interval_text():
 def test_text_table_aligns_numbers():
     text = tables.Table("t", "T", ["name", "x"], [["a", "1.5"], ["bb", "10"]]).text()
     assert text.splitlines()[2:] == ["----  ---", "a     1.5", "bb     10"]
-
-
-def test_jobs_keep_their_order_for_any_thread_count():
-    jobs = [lambda i=i: [i, i * i] for i in range(50)]
-    want = [v for i in range(50) for v in (i, i * i)]
-    for threads in (1, 2, 7):
-        assert parallel.execute(jobs, threads, progress.Silent()) == want
-
-
-def test_a_failing_job_cancels_the_rest():
-    done = []
-
-    def bad():
-        raise ValueError("no")
-
-    jobs = [bad, *[lambda: done.append(time.sleep(0.005)) or [] for _ in range(2000)]]
-    with pytest.raises(ValueError, match="no"):
-        parallel.execute(jobs, 1, progress.Silent())
-    assert len(done) < 2000
 
 
 class Terminal(io.StringIO):

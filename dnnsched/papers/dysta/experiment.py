@@ -4,11 +4,11 @@ import tomllib
 
 import numpy as np
 
-from dnnsched import policies, traces, workloads
+from dnnsched import _executors, policies, traces, workloads
 from dnnsched.papers import dysta as paper
 from dnnsched.papers.dysta import plan as plans
 from dnnsched.papers.dysta import runs, views
-from dnnsched.report import claims, document, parallel, progress, provenance
+from dnnsched.report import claims, document, progress, provenance
 from dnnsched.report.results import Point, Results
 
 DOMAINS = ("attnn", "cnn")
@@ -47,9 +47,11 @@ def reproduce(profile="ci", *, traces=None, jobs=None, quiet=True, save_requests
     planned = study.jobs()
     bar = progress.bar(len(planned), f"dysta ({profile})", quiet)
     try:
-        rows = parallel.execute(planned, jobs, bar)
+        parts = _executors.execute(lambda job: job(), planned, executor="threads", jobs=jobs,
+                                   done=lambda indices, _: bar.update(len(indices)))
     finally:
         bar.close()
+    rows = [row for part in parts for row in part]
     results = study.results(rows)
     judged = claims.evaluate_all(paper.claim_specs(), results, profile)
     named = study.named_runs(("dysta",) if not save_requests else ("dysta", *[s for s in plans.SCHEDULERS
