@@ -22,7 +22,8 @@ __version__ = "0.1.0"
 # Public modules, and public objects with the module that defines each.
 _MODULES = frozenset({
     "accel", "cli", "config", "errors", "frames", "kernels", "networks", "papers", "paths", "policies", "report",
-    "results", "schedulers", "schema", "sim", "timeline", "traces", "viz", "workloads",
+    "results", "schedulers", "schema", "sim", "statistics", "timeline", "traces", "viz",
+    "workloads",
 })
 _OBJECTS = {
     "FormatError": "errors",

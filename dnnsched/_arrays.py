@@ -82,6 +82,25 @@ def check_choice(value, name, choices):
     return value
 
 
+def seed_sequence(rng):
+    """(SeedSequence, JSON record) of an rng argument."""
+    if isinstance(rng, np.random.Generator):
+        rng = rng.bit_generator
+    if isinstance(rng, np.random.BitGenerator):
+        rng = np.random.SeedSequence([int(word) for word in rng.random_raw(4)])
+    if not isinstance(rng, np.random.SeedSequence):
+        wanted = "an integer >= 0, a SeedSequence, a Generator, 'python-random:SEED' or None"
+        if isinstance(rng, (bool, float, np.floating)):
+            raise TypeError(f"rng: expected {wanted}, got {rng!r}")
+        try:
+            rng = np.random.SeedSequence(rng)
+        except (TypeError, ValueError) as exc:
+            raise ValueError(f"rng: expected {wanted}, got {rng!r} ({exc})") from None
+    entropy = rng.entropy
+    entropy = int(entropy) if np.ndim(entropy) == 0 else [int(x) for x in entropy]
+    return rng, {"bit_generator": "PCG64", "entropy": entropy, "spawn_key": [int(k) for k in rng.spawn_key]}
+
+
 @contextmanager
 def replace_file(path):
     """Open a temporary binary file beside `path` and rename it there on success; remove it on failure."""

@@ -6,8 +6,8 @@ import os
 from dnnsched import _executors, schedulers, sim, traces, workloads
 from dnnsched.report import document, progress, provenance
 from dnnsched.report.results import METRICS, Point, Results
-from dnnsched.report.statistics import paired_difference
 from dnnsched.report.tables import Table, with_interval
+from dnnsched.statistics import paired_difference
 
 _SHOWN = ("antt", "violation_rate", "throughput_rps", "latency_p99_s", "utilization", "offered_load")
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dnnsched._arrays import as_float64, check_choice, check_elements, check_int, check_number
+from dnnsched._arrays import as_float64, check_choice, check_elements, check_int, check_number, seed_sequence
 from dnnsched._csvio import column, read_columns
 from dnnsched._native import _base
 from dnnsched._workload import SLO_BASES, Workload, deadlines, multipliers, plain
@@ -65,7 +65,7 @@ class _Plan:
         if isinstance(rng, str):
             self.rng_meta = {"stream": rng}
         else:
-            self.seed, self.rng_meta = _seed_sequence(rng)
+            self.seed, self.rng_meta = seed_sequence(rng)
 
     def _mix(self, mix):
         if mix is None:
@@ -165,25 +165,6 @@ class _Plan:
         n = check_int(n, "n", 1)
         parts = [*self.rows(times, n, _CHUNK)]
         return self.build([np.concatenate(column) for column in zip(*parts, strict=True)], meta)
-
-
-def _seed_sequence(rng):
-    """(SeedSequence, JSON record) of an rng argument."""
-    if isinstance(rng, np.random.Generator):
-        rng = rng.bit_generator
-    if isinstance(rng, np.random.BitGenerator):
-        rng = np.random.SeedSequence([int(word) for word in rng.random_raw(4)])
-    if not isinstance(rng, np.random.SeedSequence):
-        wanted = "an integer >= 0, a SeedSequence, a Generator, 'python-random:SEED' or None"
-        if isinstance(rng, (bool, float, np.floating)):
-            raise TypeError(f"rng: expected {wanted}, got {rng!r}")
-        try:
-            rng = np.random.SeedSequence(rng)
-        except (TypeError, ValueError) as exc:
-            raise ValueError(f"rng: expected {wanted}, got {rng!r} ({exc})") from None
-    entropy = rng.entropy
-    entropy = int(entropy) if np.ndim(entropy) == 0 else [int(x) for x in entropy]
-    return rng, {"bit_generator": "PCG64", "entropy": entropy, "spawn_key": [int(k) for k in rng.spawn_key]}
 
 
 def _renewal(bits, rate, cv):

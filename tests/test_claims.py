@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
+from dnnsched import statistics
 from dnnsched.errors import FormatError
 from dnnsched.papers import dysta
-from dnnsched.report import claims, published, statistics
+from dnnsched.report import claims, published
 from dnnsched.report.results import Point, Results
 
 

@@ -14,7 +14,7 @@ from dnnsched import schema
 from dnnsched.errors import FormatError
 from dnnsched.report import document, progress, provenance, rundir, tables
 from dnnsched.report.results import Point, Results
-from dnnsched.report.statistics import Interval
+from dnnsched.statistics import Interval
 
 
 def small_report(values=(1.0, 2.0, 4.0), **changes):

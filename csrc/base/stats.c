@@ -21,6 +21,8 @@
 #include <float.h>
 #include <math.h>
 
+#include "stats_internal.h"
+
 enum { MAX_TERMS = 200000, MAX_STEPS = 200 };
 
 static const double half_log_2pi = 0.91893853320467274178;
@@ -84,9 +86,8 @@ beta_fraction(double a, double b, double x)
     return f;
 }
 
-/* I_x(a, b) with y = 1 - x given separately, so that neither loses digits near its end. */
-static double
-betainc_xy(double a, double b, double x, double y)
+double
+dns_betainc_xy(double a, double b, double x, double y)
 {
     if (x <= 0.0) {
         return 0.0;
@@ -112,7 +113,7 @@ dns_betainc(double a, double b, double x, double *out, dns_error *err)
                 "b: expected a value in (0, 1e8], got %g", b);
     DNS_REQUIRE(x >= 0.0 && x <= 1.0, err, DNS_ERR_VALUE, -1,
                 "x: expected a value in [0, 1], got %g", x);
-    *out = betainc_xy(a, b, x, 1.0 - x);
+    *out = dns_betainc_xy(a, b, x, 1.0 - x);
     return DNS_OK;
 }
 
@@ -121,7 +122,7 @@ static double
 upper_tail(double t, double df)
 {
     const double s = df + t * t;
-    return 0.5 * betainc_xy(0.5 * df, 0.5, df / s, t * t / s);
+    return 0.5 * dns_betainc_xy(0.5 * df, 0.5, df / s, t * t / s);
 }
 
 /* Density of T at t. */

@@ -35,8 +35,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dnnsched import statistics
 from dnnsched.errors import FormatError
-from dnnsched.report import statistics
 from dnnsched.report.tables import number
 
 REPRODUCED = "reproduced"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from dnnsched.report import statistics
+from dnnsched import statistics
 
 METRICS = {
     "antt": ("1", "mean over requests of turnaround / isolated latency"),

@@ -1,7 +1,7 @@
 """Tables of the Dysta report: views of the results, with the published number beside ours."""
 
+from dnnsched import statistics
 from dnnsched.papers.dysta import plan as plans
-from dnnsched.report import statistics
 from dnnsched.report.tables import Table, number, with_interval
 
 _NAMES = {"fcfs": "FCFS", "sjf": "SJF", "sdrm3": "SDRM3", "prema": "PREMA", "planaria": "Planaria",
