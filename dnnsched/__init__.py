@@ -21,9 +21,8 @@ __version__ = "0.1.0"
 
 # Public modules, and public objects with the module that defines each.
 _MODULES = frozenset({
-    "accel", "cli", "config", "errors", "frames", "kernels", "networks", "papers", "paths", "policies", "report",
-    "results", "schedulers", "schema", "sim", "statistics", "timeline", "traces", "viz",
-    "workloads",
+    "accel", "cli", "config", "errors", "experiments", "frames", "kernels", "networks", "papers", "paths", "policies",
+    "report", "results", "schedulers", "schema", "sim", "statistics", "timeline", "traces", "viz", "workloads",
 })
 _OBJECTS = {
     "FormatError": "errors",
@@ -32,6 +31,8 @@ _OBJECTS = {
     "TraceSet": "traces",
     "Workload": "workloads",
     "audit": "papers",
+    "compare": "experiments",
+    "replicate": "experiments",
     "reproduce": "papers",
     "show_config": "config",
     "simulate": "sim",

@@ -5,7 +5,7 @@ import os
 
 from dnnsched import _executors, schedulers, sim, traces, workloads
 from dnnsched.report import document, progress, provenance
-from dnnsched.report.results import METRICS, Point, Results
+from dnnsched.report.results import METRICS, Point, Results, origin_of, reported
 from dnnsched.report.tables import Table, with_interval
 from dnnsched.statistics import paired_difference
 
@@ -87,16 +87,15 @@ def run(config, *, jobs=None, quiet=True, save_requests=False):
         notes += [n for n in remarks if n not in notes]
         for name in METRICS:
             if name in metrics:
-                scale = 100.0 if name == "violation_rate" else 1.0
-                values.setdefault(label, {}).setdefault(name, []).append(float(metrics[name]) * scale)
+                values.setdefault(label, {}).setdefault(name, []).append(float(metrics[name]))
     results = Results()
     for label, metrics in values.items():
         point = Point("run", config.workload.traces, label, config.semantics, config.workload.rate, config.workload.rho,
                       config.workload.slo_multiplier)
         for name, numbers in metrics.items():
             if all(math.isfinite(v) for v in numbers):
-                results.add(point, name, numbers, origin=ts.origin if ts.origin in ("measured", "modelled", "synthetic",
-                            "calibrated") else "modelled", method="Student-t over replications, one seed each")
+                results.add(point, name, reported(name, numbers)[0], origin=origin_of(ts),
+                            method="Student-t over replications, one seed each")
     named = [document.NamedRun(s.label.replace(" ", "-").replace("=", "-"), f"{s.label}, seed {config.seed}", result,
                                table) for _, (s, result, table) in sorted(kept.items())]
     return document.Report(

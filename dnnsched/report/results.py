@@ -27,10 +27,40 @@ METRICS = {
     "rmse_relative": ("1", "the same divided by the remaining latency"),
     "elasticity": ("1", "slope of a layer's relative latency over its relative density"),
     "correlation": ("1", "Pearson correlation of gamma and true / average remaining latency"),
+    "peak_rate_rps": ("1/s", "highest arrival rate that meets a service-level objective"),
 }
-"""Metric name -> (unit, definition). Everything a table prints is defined here."""
+"""Metric name -> (unit, definition). Everything a table of ours prints is defined here."""
+
+_SUFFIXES = {"_s": "s", "_rps": "1/s", "_bytes": "bytes", "_j": "J"}
+
+
+def reported(metric, values):
+    """A metric as tables print it.
+
+    Parameters
+    ----------
+    metric : str
+        A key of `METRICS`, or a caller's own name, whose suffix gives the unit (``_s``, ``_rps``, ``_bytes``, ``_j``).
+    values : array_like of float
+        As in ``Result.metrics``: fractions, seconds.
+
+    Returns
+    -------
+    values : ndarray of float64
+        Fractions that tables print in percent are multiplied by 100.
+    unit : str
+    """
+    unit = METRICS[metric][0] if metric in METRICS else next(
+        (u for suffix, u in _SUFFIXES.items() if metric.endswith(suffix)), "1")
+    return np.asarray(values, dtype=np.float64) * (100.0 if unit == "percent" else 1.0), unit
 
 ORIGINS = ("measured", "modelled", "synthetic", "calibrated", "derived", "published")
+
+
+def origin_of(traces):
+    """Origin of numbers simulated on a trace set: its own if it is one of the first four `ORIGINS`, else modelled."""
+    origin = getattr(traces, "origin", None)
+    return origin if origin in ORIGINS[:4] else "modelled"
 
 
 @dataclass(frozen=True)
@@ -78,7 +108,8 @@ class Series:
     ----------
     point : Point
     metric : str
-        A key of `METRICS`.
+        A key of `METRICS`, or a caller's own name.
+    unit : str
     values : ndarray of float64, shape (n,)
         One value per replication, read-only.
     origin : str
@@ -95,11 +126,7 @@ class Series:
     origin: str
     method: str
     published: object = None
-
-    @property
-    def unit(self):
-        """Unit of the metric."""
-        return METRICS[self.metric][0]
+    unit: str = "1"
 
     def interval(self, level=statistics.LEVEL):
         """Student-t interval over the replications."""
@@ -119,15 +146,17 @@ class Results:
     def __iter__(self):
         return iter(self._series.values())
 
-    def add(self, point, metric, values, *, origin, method, published=None):
+    def add(self, point, metric, values, *, origin, method, published=None, unit=None):
         """Store one series.
+
+        A metric that `METRICS` does not define needs a `unit`.
 
         Raises
         ------
         ValueError
             If the metric or origin is unknown, a value is not finite, or the series exists already.
         """
-        if metric not in METRICS:
+        if metric not in METRICS and unit is None:
             raise ValueError(f"metric: expected one of {', '.join(METRICS)}, got {metric!r}")
         if origin not in ORIGINS:
             raise ValueError(f"origin: expected one of {', '.join(ORIGINS)}, got {origin!r}")
@@ -137,7 +166,8 @@ class Results:
         if (point, metric) in self._series:
             raise ValueError(f"{metric} at {point}: already stored")
         array.flags.writeable = False
-        series = Series(point, metric, array, origin, method, published)
+        series = Series(point, metric, array, origin, method, published,
+                        METRICS[metric][0] if metric in METRICS else unit)
         self._series[point, metric] = series
         for holding in (("metric", metric), *((name, getattr(point, name)) for name in _FIELDS)):
             self._holding.setdefault(holding, []).append(series)
