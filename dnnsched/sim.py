@@ -59,6 +59,8 @@ SUMS = _record("sums", [("n", "i8"), ("violations", "i8"), ("dropped", "i8"), ("
                         ("last_finish_s", "f8")])
 SLICE = _record("slice", [("t0_s", "f8"), ("t1_s", "f8"), ("id", "i8"), ("resource", "i4"), ("stage", "i4"),
                           ("program", "i4"), ("n", "i4")])
+SOURCE = _record("source", [("row0", "i8"), ("n", "i8"), ("window", "i8"), ("burst", "i8"), ("n_min", "i8"),
+                            ("think_off", "i8"), ("until_s", "f8"), ("think", "i4")])
 
 
 @dataclass
@@ -80,6 +82,7 @@ class System:
     resources: list = field(default_factory=list)
     switches: list = field(default_factory=list)
     scenario: list = field(default_factory=list)
+    sources: list = field(default_factory=list)
     thresholds: np.ndarray | None = None
     home: np.ndarray | None = None
 
@@ -180,6 +183,33 @@ class System:
         check_choice(op, "op", ("speed", "user"))
         self.scenario.append((t_s, value, ("speed", "user").index(op), target))
 
+    def source(self, row0, n, *, window=1, burst=1, think=-1, think_column=0, until_s=math.inf, n_min=0):
+        """Add a closed loop: rows `row0` to ``row0 + n - 1`` are released by credits.
+
+        Every row out holds one of `window` credits from the moment it is chosen until it ends. At first all credits
+        are there and rows are released at their arrivals. Whenever `burst` credits have come back, the next `burst`
+        rows are chosen and released together, `think` seconds later (read for the first of them), but not before the
+        arrival of the last. Their deadlines count from the release. Sources are added in the order of their rows;
+        rows outside of sources arrive by the clock. All rows are fed at once.
+
+        Parameters
+        ----------
+        row0, n : int
+            First row and number of rows, >= 1.
+        window, burst : int
+            1 <= burst <= window.
+        think : int
+            Table over ``sample``, ``row`` or ``position`` of seconds; -1: none. An infinite one loses the credits.
+        think_column : int
+            Column of the table.
+        until_s, n_min : float, int
+            The source ends with its rows, or once `n_min` rows are chosen and one of them is due at `until_s` or
+            later.
+        """
+        self.sources.append((check_int(row0, "row0", 0), check_int(n, "n", 1), check_int(window, "window", 1),
+                             check_int(burst, "burst", 1), check_int(n_min, "n_min", 0), think_column,
+                             check_number(until_s, "until_s", 0, finite=False), think))
+
 
 def _native_policy(scheduler, semantics):
     """What the binding takes: (native name, parameters), or the object itself."""
@@ -217,7 +247,8 @@ class Simulation:
                              np.array(s.pools, POOL), list(s.policies), np.array(s.resources, RESOURCE),
                              list(s.switches), np.array(s.scenario, SCENARIO),
                              np.ascontiguousarray(thresholds, dtype=np.float64),
-                             np.ascontiguousarray(homes, dtype=np.int32), s.clock == "artifact", s.step_each_stage)
+                             np.ascontiguousarray(homes, dtype=np.int32), np.array(s.sources, SOURCE),
+                             s.clock == "artifact", s.step_each_stage)
         self.columns = None
         if n is not None:
             n = check_int(n, "n", 0)
@@ -225,7 +256,7 @@ class Simulation:
                 "first_start_s": np.full(n, math.nan), "finish_s": np.full(n, math.nan),
                 "service_s": np.zeros(n), "n_preempt": np.zeros(n, np.int32), "last_stage": np.full(n, -1, np.int32),
                 "variant": np.zeros(n, np.int32), "status": np.full(n, 255, np.uint8),
-                "order": np.full(n, -1, np.int64)}
+                "order": np.full(n, -1, np.int64), "release_s": np.full(n, math.nan)}
             self._sim.record(n, *self.columns.values())
         self.sums = self.hist = None
         if sums:

@@ -30,23 +30,28 @@ damage(fuzz_in *in, kit *k)
     dns_res_spec *r = &k->res[any_of(in, k->sys.n_resource)];
     dns_table *t = &k->tables[any_of(in, k->sys.n_table)];
     dns_scenario *c = &k->scenario[fuzz_int(in, 0, 3)];
+    dns_source *o = &k->sources[0];
     const int64_t row = fuzz_int(in, 0, MAX_ROWS - 1), axis = fuzz_int(in, 0, DNS_N_AXIS - 1);
-    int32_t *const i32[] = {&st->pool,       &st->hold,      &st->delay,      &st->state,
-                            &st->conf,       &st->load,      &g->stage0,      &g->n_stage,
-                            &g->est,         &g->next,       &g->iso,         &g->gamma,
-                            &g->alone,       &g->conf,       &p->res0,        &p->res1,
-                            &p->external,    &r->state,      &c->op,          &c->target,
-                            &t->pos_shift,   &k->home[0],    &k->pos0[row],   &k->program[row],
-                            &k->sample[row], &k->owner[row], &k->exit_at[row]};
-    int64_t *const i64[] = {&st->hold_off, &st->delay_off, &p->cap, &t->by[axis], &t->ext[axis]};
+    int32_t *const i32[] = {&st->pool,       &st->hold,      &st->delay,       &st->state,
+                            &st->conf,       &st->load,      &g->stage0,       &g->n_stage,
+                            &g->est,         &g->next,       &g->iso,          &g->gamma,
+                            &g->alone,       &g->conf,       &p->res0,         &p->res1,
+                            &p->external,    &r->state,      &c->op,           &c->target,
+                            &t->pos_shift,   &k->home[0],    &k->pos0[row],    &k->program[row],
+                            &k->sample[row], &k->owner[row], &k->exit_at[row], &o->think};
+    int64_t *const i64[] = {&st->hold_off, &st->delay_off, &p->cap,      &t->by[axis],
+                            &t->ext[axis], &o->row0,       &o->n,        &o->window,
+                            &o->burst,     &o->n_min,      &o->think_off};
     double *const f64[] = {&p->timer_s,        &r->speed,
                            &r->switch_const_s, &c->t_s,
                            &c->value,          &k->thresholds[0],
                            &k->arrival[row],   &k->deadline[row],
-                           &k->priority[row],  &k->user[row * DNS_N_USER]};
+                           &k->priority[row],  &k->user[row * DNS_N_USER],
+                           &o->until_s};
     int32_t *const counts[] = {&k->sys.n_pool,    &k->sys.n_resource, &k->sys.n_stage,
                                &k->sys.n_program, &k->sys.n_scenario, &k->sys.n_table,
-                               &k->sys.n_owner,   &k->sys.n_column,   &k->sys.n_home};
+                               &k->sys.n_owner,   &k->sys.n_column,   &k->sys.n_home,
+                               &k->sys.n_source};
     enum {
         N32 = sizeof i32 / sizeof *i32,
         N64 = sizeof i64 / sizeof *i64,
@@ -80,7 +85,8 @@ play(fuzz_in *in, kit *k)
     dns_work part = k->work;
     part.n = fuzz_int(in, 0, k->work.n);
     DNS_TRY(dns_sim_record(k->sim, &results, &k->err));
-    const bool whole = k->sys.clock == DNS_CLOCK_ARTIFACT || part.n == k->work.n;
+    const bool whole =
+        k->sys.clock == DNS_CLOCK_ARTIFACT || part.n == k->work.n || k->sys.n_source > 0;
     part.n = whole ? k->work.n : part.n;
     DNS_TRY(dns_sim_feed(k->sim, &part, whole, &k->err));
     while (left > 0) {

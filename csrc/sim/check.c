@@ -18,9 +18,9 @@ check_table(const dns_table *t, int32_t i, dns_error *err)
 }
 
 /* Offsets 0..span-1 from `off`, at every position of the table's axes, must be cells. */
-static dns_status
-check_reach(const dns_sim *s, int32_t table, int64_t off, int64_t span, const char *what,
-            int64_t index, dns_error *err)
+dns_status
+dns_sim_check_reach(const dns_sim *s, int32_t table, int64_t off, int64_t span, const char *what,
+                    int64_t index, dns_error *err)
 {
     BAD(table < -1 || table >= s->sys.n_table, DNS_ERR_VALUE, index, "%s %lld: no table %d", what,
         (long long)index, (int)table);
@@ -82,8 +82,8 @@ check_stage(const dns_sim *s, int32_t i, uint8_t *timed, dns_error *err)
     BAD(st->conf < -1 || st->conf >= s->sys.n_column, DNS_ERR_VALUE, i,
         "stage %d: no confidence column %d", (int)i, (int)st->conf);
     BAD(st->load < 0, DNS_ERR_VALUE, i, "stage %d: negative load", (int)i);
-    DNS_TRY(check_reach(s, st->hold, st->hold_off, 1, "stage", i, err));
-    DNS_TRY(check_reach(s, st->delay, st->delay_off, 1, "stage", i, err));
+    DNS_TRY(dns_sim_check_reach(s, st->hold, st->hold_off, 1, "stage", i, err));
+    DNS_TRY(dns_sim_check_reach(s, st->delay, st->delay_off, 1, "stage", i, err));
     if (st->hold >= 0) {
         timed[st->hold] = 1;
     }
@@ -120,15 +120,15 @@ check_program(const dns_sim *s, int32_t i, dns_error *err)
     g->n_sample = INT64_MAX;
     g->n_row = INT64_MAX;
     for (int e = 0; e < 4; e++) {
-        DNS_TRY(check_reach(s, est[e], 0, p->n_stage, "program", i, err));
+        DNS_TRY(dns_sim_check_reach(s, est[e], 0, p->n_stage, "program", i, err));
         if (est[e] >= 0) {
             DNS_TRY(check_no_nan(&s->tables[est[e]], est[e], err));
         }
         limit_rows(s, g, est[e]);
     }
-    DNS_TRY(check_reach(s, p->alone, 0, 1, "program", i, err));
+    DNS_TRY(dns_sim_check_reach(s, p->alone, 0, 1, "program", i, err));
     limit_rows(s, g, p->alone);
-    DNS_TRY(check_reach(s, p->conf, 0, s->sys.n_column, "program", i, err));
+    DNS_TRY(dns_sim_check_reach(s, p->conf, 0, s->sys.n_column, "program", i, err));
     limit_rows(s, g, p->conf);
     for (int32_t k = 0; k < p->n_stage; k++) {
         const dns_stage *st = &s->stages[p->stage0 + k];
@@ -255,6 +255,9 @@ dns_sim_check(dns_sim *s, dns_error *err)
     for (int32_t i = 0; st == DNS_OK && i < s->sys.n_stage; i++) {
         st = check_stage(s, i, timed, err);
     }
+    if (st == DNS_OK) {
+        st = dns_sim_check_sources(s, timed, err);
+    }
     for (int32_t i = 0; st == DNS_OK && i < s->sys.n_table; i++) {
         st = timed[i] ? check_times(&s->tables[i], i, err) : DNS_OK;
     }
@@ -270,7 +273,9 @@ dns_sim_check(dns_sim *s, dns_error *err)
 dns_status
 dns_sim_check_work(const dns_sim *s, const dns_work *w, dns_error *err)
 {
-    double last = s->last_arrival_s;
+    double last = s->last_arrival_s, open = last;
+    int64_t end = -1; /* of the source that the row is in */
+    int32_t next = 0;
     BAD(w->n < 0 || (w->n > 0 && w->arrival_s == NULL), DNS_ERR_SHAPE, -1,
         "work: expected arrival times");
     for (int64_t i = 0; i < w->n; i++) {
@@ -281,6 +286,14 @@ dns_sim_check_work(const dns_sim *s, const dns_work *w, dns_error *err)
         const long long id = (long long)s->row0 + (long long)s->work.n + (long long)i;
         BAD(!(t >= 0.0) || isinf(t), DNS_ERR_VALUE, i,
             "arrival: row %lld is %g; expected finite seconds >= 0", id, t);
+        if (i == end) { /* open rows go on */
+            last = open;
+        }
+        if (next < s->sys.n_source && s->sources[next].s.row0 == i) {
+            open = last;
+            last = 0.0;
+            end = i + s->sources[next++].s.n;
+        }
         BAD(t < last, DNS_ERR_VALUE, i,
             "arrival: row %lld (%.9g s) is earlier than the row before (%.9g s)", id, t, last);
         last = t;
@@ -304,5 +317,5 @@ dns_sim_check_work(const dns_sim *s, const dns_work *w, dns_error *err)
             BAD(isnan(w->user[i * DNS_N_USER + u]), DNS_ERR_VALUE, i, "user: row %lld is NaN", id);
         }
     }
-    return DNS_OK;
+    return dns_sim_check_loops(s, w, err);
 }

@@ -2,7 +2,7 @@
  *
  *   loop: e = first event by (t, kind, id)
  *         e later than now: pools with news decide, by index; then now = e.t
- *         apply e: run end, delay over, scenario row, arrival, wake, timer
+ *         apply e: run end, delay over or credit due, scenario row, arrival, wake, timer
  *
  * What happens between two events of a busy resource is in inplace.c, the way of a job in walk.c.
  */
@@ -322,7 +322,8 @@ apply_event(dns_sim *s)
         }
         return went ? DNS_OK : dns_sim_end_run(s, id);
     case EV_MOVE:
-        return dns_sim_leave(s, e.index);
+        return e.index >= 0 ? dns_sim_leave(s, e.index)
+                            : dns_sim_release_burst(s, SIM_OF_SOURCE(e.index), EV_ID(e.key));
     case EV_WAKE:
         sim_dirty(s, &s->pools[id]);
         return DNS_OK;
@@ -448,7 +449,10 @@ dns_sim_run(dns_sim *s, int64_t fuel, dns_sim_state *state, dns_error *err)
     s->fuel = fuel;
     s->started = true;
     *state = DNS_SIM_RUNNING;
-    const dns_status st = run_loop(s, state);
+    dns_status st = s->begun || !s->final ? DNS_OK : dns_sim_begin_sources(s);
+    if (st == DNS_OK) {
+        st = run_loop(s, state);
+    }
     s->err = NULL;
     if (st != DNS_OK) {
         s->failed = true;

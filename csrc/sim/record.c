@@ -99,6 +99,9 @@ dns_sim_record_finish(dns_sim *s, const sim_job *j, int status, int32_t last_sta
     if (r->status != NULL) {
         r->status[i] = (uint8_t)status;
     }
+    if (r->release_s != NULL) {
+        r->release_s[i] = j->arrival_s;
+    }
     if (r->order != NULL) {
         r->order[s->stats.finished] = i;
     }

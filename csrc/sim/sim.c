@@ -1,7 +1,7 @@
 /* Birth, food and death of a simulation, and the small accessors. The loop is in loop.c. */
 #include <string.h>
 
-#include "sim_internal.h"
+#include "sim_step.h"
 
 /* A copy of n records; NULL on failure. */
 static void *
@@ -75,7 +75,8 @@ copy_system(dns_sim *s, const dns_system *sys, dns_error *err)
                     sys->n_owner > 0,
                 err, DNS_ERR_SHAPE, -1,
                 "system: expected at least one stage, program, pool, resource and owner");
-    DNS_REQUIRE(sys->n_table >= 0 && sys->n_scenario >= 0 && sys->n_column >= 0 && sys->n_home >= 0,
+    DNS_REQUIRE(sys->n_table >= 0 && sys->n_scenario >= 0 && sys->n_column >= 0 &&
+                    sys->n_home >= 0 && sys->n_source >= 0,
                 err, DNS_ERR_SHAPE, -1, "system: a count is negative");
     s->sys = *sys;
     s->tables = copy_of(a, sys->tables, sys->n_table, sizeof *s->tables);
@@ -87,16 +88,20 @@ copy_system(dns_sim *s, const dns_system *sys, dns_error *err)
     s->programs = dns_mem_zero(a, (size_t)sys->n_program, sizeof *s->programs);
     s->pools = dns_mem_zero(a, (size_t)sys->n_pool, sizeof *s->pools);
     s->res = dns_mem_zero(a, (size_t)sys->n_resource, sizeof *s->res);
+    s->sources = dns_mem_zero(a, (size_t)sys->n_source, sizeof *s->sources);
     s->ev_room = 64;
     s->ev = dns_mem_new(a, (size_t)s->ev_room, sizeof *s->ev);
     s->job_room = 64;
     s->jobs = dns_mem_new(a, (size_t)s->job_room, sizeof *s->jobs);
     s->free_jobs = dns_mem_new(a, (size_t)s->job_room, sizeof *s->free_jobs);
     DNS_REQUIRE(s->tables && s->stages && s->scenario && s->thresholds && s->home && s->programs &&
-                    s->pools && s->res && s->ev && s->jobs && s->free_jobs,
+                    s->pools && s->res && s->sources && s->ev && s->jobs && s->free_jobs,
                 err, DNS_ERR_MEMORY, -1, "no memory for the system");
     for (int32_t i = 0; i < sys->n_program; i++) {
         s->programs[i].p = sys->programs[i];
+    }
+    for (int32_t i = 0; i < sys->n_source; i++) {
+        s->sources[i].s = sys->sources[i];
     }
     for (int64_t i = s->job_room - 1; i >= 0; i--) {
         s->free_jobs[s->n_free_jobs++] = (int32_t)i;
@@ -194,6 +199,7 @@ dns_sim_destroy(dns_sim *s)
     dns_mem_free(a, s->free_jobs, (size_t)s->job_room, sizeof *s->free_jobs);
     dns_mem_free(a, s->jobs, (size_t)s->job_room, sizeof *s->jobs);
     dns_mem_free(a, s->ev, (size_t)s->ev_room, sizeof *s->ev);
+    dns_mem_free(a, s->sources, (size_t)y->n_source, sizeof *s->sources);
     dns_mem_free(a, s->res, (size_t)y->n_resource, sizeof *s->res);
     dns_mem_free(a, s->pools, (size_t)y->n_pool, sizeof *s->pools);
     for (int32_t i = 0; s->programs != NULL && i < y->n_program; i++) {
@@ -251,6 +257,8 @@ dns_sim_feed(dns_sim *s, const dns_work *w, bool final, dns_error *err)
                 "feed: the rows given before are not used up, or were the last");
     DNS_REQUIRE(s->sys.clock == DNS_CLOCK_MONOTONIC || final, err, DNS_ERR_VALUE, -1,
                 "feed: the artifact clock takes all rows at once");
+    DNS_REQUIRE(s->sys.n_source == 0 || final, err, DNS_ERR_VALUE, -1,
+                "feed: a system with sources takes all rows at once");
     DNS_TRY(dns_sim_check_work(s, w, err));
     const int64_t row0 = s->row0 + s->work.n;
     DNS_REQUIRE(s->results.n == 0 || row0 + w->n <= s->results.n, err, DNS_ERR_SHAPE, -1,
@@ -259,6 +267,7 @@ dns_sim_feed(dns_sim *s, const dns_work *w, bool final, dns_error *err)
     s->work = *w;
     s->cursor = 0;
     s->final = final;
+    dns_sim_pass_sources(s);
     if (w->n > 0) {
         s->last_arrival_s = w->arrival_s[w->n - 1];
     }

@@ -24,8 +24,10 @@ typedef struct sim_event {
     double t;
     uint64_t key;
     uint32_t gen;  /* RUN_END: stale when it differs from the resource's */
-    int32_t index; /* MOVE: job slot */
+    int32_t index; /* MOVE: job slot; SIM_OF_SOURCE(source): release of a burst */
 } sim_event;
+
+#define SIM_OF_SOURCE(i) (-1 - (i)) /* its own inverse */
 
 enum { Q_RING, Q_HEAP, Q_SCAN };
 
@@ -38,6 +40,7 @@ typedef struct sim_job {
     int32_t program, sample, owner, pos0, exit_at;
     int32_t k, stop; /* current stage; first later stage whose beginning the loop must see */
     int32_t n_preempt, last_res, variant, pool;
+    int32_t source;   /* -1: an open row */
     bool live, fresh; /* fresh: not yet started since it entered its pool */
 } sim_job;
 
@@ -88,6 +91,13 @@ typedef struct sim_res {
     const double *switch_s;
 } sim_res;
 
+typedef struct sim_source {
+    dns_source s;
+    int64_t next;    /* first row not chosen */
+    int64_t credits; /* back and not used */
+    double due_s;    /* latest release of the rows chosen */
+} sim_source;
+
 struct dns_ctl {
     struct dns_sim *sim;
     double scenario_value;
@@ -110,6 +120,11 @@ struct dns_sim {
     bool final;
     int64_t cursor, row0; /* next row of the chunk; id of the chunk's first row */
     double last_arrival_s;
+
+    sim_source *sources;
+    int64_t n_due;       /* bursts chosen and not released */
+    int32_t next_source; /* first one whose rows the cursor has not passed */
+    bool begun;          /* the sources have chosen their first rows */
 
     sim_job *jobs;
     double *user; /* [job room][DNS_N_USER] if any policy reads them */
@@ -155,7 +170,13 @@ dns_status dns_sim_policy_error(dns_sim *s, const sim_pool *p, double now, int64
 
 /* check.c */
 dns_status dns_sim_check(dns_sim *s, dns_error *err);
+dns_status dns_sim_check_reach(const dns_sim *s, int32_t table, int64_t off, int64_t span,
+                               const char *what, int64_t index, dns_error *err);
 dns_status dns_sim_check_work(const dns_sim *s, const dns_work *w, dns_error *err);
+
+/* source.c */
+dns_status dns_sim_check_sources(const dns_sim *s, uint8_t *timed, dns_error *err);
+dns_status dns_sim_check_loops(const dns_sim *s, const dns_work *w, dns_error *err);
 
 /* record.c */
 void dns_sim_record_finish(dns_sim *s, const sim_job *j, int status, int32_t last_stage);

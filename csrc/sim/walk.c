@@ -1,6 +1,7 @@
 /* The way of a job: release, enter a pool, end a stage, travel, leave, finish.
  *
- *   release  a row of the chunk becomes a job (slots of finished jobs are reused; ids stay global)
+ *   release  a row of the chunk becomes a job (slots of finished jobs are reused; ids stay global),
+ *            at its arrival or when a source's credit is due
  *   enter    the stage's pool, by index or by the owner's home; a full queue drops the job
  *   end      outcome of the stage: stay in the pool with the old place, travel, exit, fail, go to
  *   leave    the next stage, or the answer
@@ -84,6 +85,9 @@ finish(dns_sim *s, int32_t ji, int status, int32_t last_stage)
     s->stuck = 0;
     j->live = false;
     s->free_jobs[s->n_free_jobs++] = ji;
+    if (j->source >= 0) {
+        DNS_TRY(dns_sim_credit(s, j->source));
+    }
     return j->pool >= 0 ? dns_sim_hook(s, &s->pools[j->pool], DNS_HOOK_FINISH, j->id) : DNS_OK;
 }
 
@@ -283,25 +287,22 @@ grow_jobs(dns_sim *s)
     return DNS_OK;
 }
 
-/* Row `cursor` of the chunk becomes a job now. */
-dns_status
-dns_sim_release(dns_sim *s)
+/* Row i of the chunk becomes a job that arrived at `arrival` and is due at `deadline`. */
+static inline dns_status
+release(dns_sim *s, int64_t i, double arrival, double deadline, int32_t source)
 {
-    const int64_t i = s->cursor;
     const dns_work *w = &s->work;
     if (s->n_free_jobs == 0) {
         DNS_TRY(grow_jobs(s));
     }
     const int32_t ji = s->free_jobs[--s->n_free_jobs];
     sim_job *j = &s->jobs[ji];
-    s->cursor++;
     area(s);
     s->stats.live++;
     s->stats.released++;
-    const double arrival = w->arrival_s[i];
     *j = (sim_job){
         .arrival_s = arrival,
-        .deadline_s = w->deadline_s != NULL ? w->deadline_s[i] : (double)INFINITY,
+        .deadline_s = deadline,
         .priority = w->priority != NULL ? w->priority[i] : 1.0,
         .last_s = arrival,
         .first_s = NAN,
@@ -313,6 +314,7 @@ dns_sim_release(dns_sim *s)
         .exit_at = w->exit_at != NULL ? w->exit_at[i] : -1,
         .last_res = -1,
         .pool = -1,
+        .source = source,
         .live = true,
     };
     const sim_program *g = &s->programs[j->program];
@@ -330,4 +332,28 @@ dns_sim_release(dns_sim *s)
         }
     }
     return enter(s, ji);
+}
+
+static inline double
+deadline_of(const dns_work *w, int64_t row)
+{
+    return w->deadline_s != NULL ? w->deadline_s[row] : (double)INFINITY;
+}
+
+/* The row at the cursor arrives. */
+dns_status
+dns_sim_release(dns_sim *s)
+{
+    const int64_t i = s->cursor++;
+    if (s->sys.n_source > 0) {
+        dns_sim_pass_sources(s);
+    }
+    return release(s, i, s->work.arrival_s[i], deadline_of(&s->work, i), -1);
+}
+
+/* A row of a source is released at t; its deadline counts from there. */
+dns_status
+dns_sim_release_at(dns_sim *s, int64_t row, double t, int32_t source)
+{
+    return release(s, row, t, t + deadline_of(&s->work, row), source);
 }

@@ -313,6 +313,26 @@ gen_rows(fuzz_in *in, kit *k, int most)
     }
 }
 
+/* Closed loops over some of the rows; thinks at times of `think`. */
+static inline void
+gen_sources(fuzz_in *in, kit *k, const int *think)
+{
+    int64_t at = fuzz_int(in, 0, 3);
+    while (at < k->work.n && k->sys.n_source < 3) {
+        dns_source *c = &k->sources[k->sys.n_source++];
+        const bool timed = fuzz_int(in, 0, 1) == 0;
+        c->row0 = at;
+        c->n = fuzz_int(in, 1, k->work.n - at);
+        c->burst = fuzz_int(in, 1, 3);
+        c->window = c->burst + fuzz_int(in, 0, 4);
+        c->think = fuzz_int(in, 0, 2) == 0 ? -1 : think[fuzz_int(in, 0, 1)];
+        c->think_off = fuzz_int(in, 0, 7);
+        c->until_s = timed ? gen_time(in) * 4.0 : (double)INFINITY;
+        c->n_min = fuzz_int(in, 0, 8);
+        at += c->n + fuzz_int(in, 0, 2);
+    }
+}
+
 /* The whole case. Policies with a C level take that of `isa`. */
 static inline void
 gen_case(fuzz_in *in, kit *k, dns_isa isa, int most_rows)
@@ -349,6 +369,9 @@ gen_case(fuzz_in *in, kit *k, dns_isa isa, int most_rows)
         }
     }
     gen_rows(in, k, most_rows);
+    if (!artifact && fuzz_int(in, 0, 2) == 1) {
+        gen_sources(in, k, delay);
+    }
 }
 
 #endif

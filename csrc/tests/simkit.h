@@ -25,6 +25,7 @@ typedef struct kit {
     dns_policy policies[KIT_POOLS];
     dns_res_spec res[16];
     dns_scenario scenario[32];
+    dns_source sources[8];
     double thresholds[64], param[4];
     int32_t home[64];
     double cells[KIT_CELLS];
@@ -36,7 +37,7 @@ typedef struct kit {
     double user[KIT_ROWS * DNS_N_USER];
     dns_work work;
 
-    double first[KIT_ROWS], finish[KIT_ROWS], service[KIT_ROWS];
+    double first[KIT_ROWS], finish[KIT_ROWS], service[KIT_ROWS], release[KIT_ROWS];
     int32_t n_preempt[KIT_ROWS], last_stage[KIT_ROWS], variant[KIT_ROWS];
     uint8_t status[KIT_ROWS];
     int64_t order[KIT_ROWS];
@@ -189,6 +190,7 @@ kit_wire(kit *k)
     y->pools = k->pools;
     y->resources = k->res;
     y->scenario = k->scenario;
+    y->sources = k->sources;
     y->thresholds = k->thresholds;
     y->home = k->home;
     dns_work *w = &k->work;
@@ -207,14 +209,14 @@ static inline dns_results
 kit_results(kit *k, int64_t n)
 {
     return (dns_results){n,          k->first,  k->finish, k->service, k->n_preempt, k->last_stage,
-                         k->variant, k->status, k->order};
+                         k->variant, k->status, k->order,  k->release};
 }
 
 static inline void
 kit_clear(kit *k, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
-        k->first[i] = k->finish[i] = NAN;
+        k->first[i] = k->finish[i] = k->release[i] = NAN;
         k->service[i] = 0.0;
         k->n_preempt[i] = k->variant[i] = 0;
         k->last_stage[i] = -1;

@@ -224,16 +224,16 @@ static PyObject *
 sim_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static const char *const names[] = {
-        "tables",   "stages",     "programs", "pools", "policies",        "resources", "switches",
-        "scenario", "thresholds", "home",     "clock", "step_each_stage", NULL};
+        "tables",   "stages",     "programs", "pools",   "policies", "resources",       "switches",
+        "scenario", "thresholds", "home",     "sources", "clock",    "step_each_stage", NULL};
     PyObject *tables = NULL, *stages = NULL, *programs = NULL, *pools = NULL, *policies = NULL,
              *resources = NULL;
-    PyObject *switches = NULL, *scenario = NULL, *thresholds = NULL, *home = NULL;
+    PyObject *switches = NULL, *scenario = NULL, *thresholds = NULL, *home = NULL, *sources = NULL;
     int clock = 0, step = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!OOOO!OO!OOOip", (char **)names, &PyList_Type,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!OOOO!OO!OOOOip", (char **)names, &PyList_Type,
                                      &tables, &stages, &programs, &pools, &PyList_Type, &policies,
                                      &resources, &PyList_Type, &switches, &scenario, &thresholds,
-                                     &home, &clock, &step)) {
+                                     &home, &sources, &clock, &step)) {
         return NULL;
     }
     module_state *state = PyType_GetModuleState(type);
@@ -248,14 +248,16 @@ sim_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     dns_table *tabs = NULL;
     dns_pool_spec *pool_specs = NULL;
     dns_res_spec *res_specs = NULL;
-    int ok = self->keep != NULL && (tabs = read_tables(self, tables, &sys.n_table)) != NULL &&
-             (sys.stages = records(stages, "stages", sizeof(dns_stage), &sys.n_stage)) != NULL &&
-             (sys.programs = records(programs, "programs", sizeof(dns_program), &sys.n_program)) !=
-                 NULL &&
-             (sys.scenario =
-                  records(scenario, "scenario", sizeof(dns_scenario), &sys.n_scenario)) != NULL &&
-             (pool_specs = read_pools(self, pools, policies)) != NULL &&
-             (res_specs = read_resources(self, resources, switches)) != NULL;
+    int ok =
+        self->keep != NULL && (tabs = read_tables(self, tables, &sys.n_table)) != NULL &&
+        (sys.stages = records(stages, "stages", sizeof(dns_stage), &sys.n_stage)) != NULL &&
+        (sys.programs = records(programs, "programs", sizeof(dns_program), &sys.n_program)) !=
+            NULL &&
+        (sys.scenario = records(scenario, "scenario", sizeof(dns_scenario), &sys.n_scenario)) !=
+            NULL &&
+        (sys.sources = records(sources, "sources", sizeof(dns_source), &sys.n_source)) != NULL &&
+        (pool_specs = read_pools(self, pools, policies)) != NULL &&
+        (res_specs = read_resources(self, resources, switches)) != NULL;
     PyArrayObject *thr = ok ? dnspy_want(thresholds, "thresholds", NPY_DOUBLE, 2, DNSPY_IN) : NULL;
     PyArrayObject *ho = thr != NULL ? dnspy_want(home, "home", NPY_INT32, 2, DNSPY_IN) : NULL;
     ok = ok && ho != NULL;
@@ -433,31 +435,33 @@ sim_feed(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
 
 PyDoc_STRVAR(record_doc,
              "record($self, n, first_start, finish, service, n_preempt, last_stage, variant, "
-             "status, order, /)\n--\n\n"
+             "status, order, release, /)\n--\n\n"
              "Columns of n entries to fill per request id; None is not recorded.");
 
 static PyObject *
 sim_record(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
 {
-    if (dnspy_nargs("record", nargs, 9, 9) < 0 || ready(self) < 0) {
+    if (dnspy_nargs("record", nargs, 10, 10) < 0 || ready(self) < 0) {
         return NULL;
     }
     const npy_intp n = PyLong_AsSsize_t(a[0]);
     if (n < 0) {
         return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "n: expected >= 0");
     }
-    static const char *const names[8] = {"first_start", "finish",  "service", "n_preempt",
-                                         "last_stage",  "variant", "status",  "order"};
-    static const int types[8] = {NPY_DOUBLE, NPY_DOUBLE, NPY_DOUBLE, NPY_INT32,
-                                 NPY_INT32,  NPY_INT32,  NPY_UINT8,  NPY_INT64};
-    void *col[8];
-    for (int i = 0; i < 8; i++) {
+    static const char *const names[9] = {"first_start", "finish",     "service",
+                                         "n_preempt",   "last_stage", "variant",
+                                         "status",      "order",      "release"};
+    static const int types[9] = {NPY_DOUBLE, NPY_DOUBLE, NPY_DOUBLE, NPY_INT32, NPY_INT32,
+                                 NPY_INT32,  NPY_UINT8,  NPY_INT64,  NPY_DOUBLE};
+    void *col[9];
+    for (int i = 0; i < 9; i++) {
         if (column(a[i + 1], names[i], types[i], n, DNSPY_OUT, &col[i]) < 0 ||
             keep(self, a[i + 1]) < 0) {
             return NULL;
         }
     }
-    const dns_results r = {n, col[0], col[1], col[2], col[3], col[4], col[5], col[6], col[7]};
+    const dns_results r = {n,      col[0], col[1], col[2], col[3],
+                           col[4], col[5], col[6], col[7], col[8]};
     dns_error err = {0};
     return done(self, dns_sim_record(self->sim, &r, &err), &err);
 }
@@ -716,10 +720,11 @@ module_exec(PyObject *m)
     if (st->sim_type == NULL || PyModule_AddType(m, st->sim_type) < 0) {
         return -1;
     }
-    PyObject *sizes = Py_BuildValue(
-        "{s:n,s:n,s:n,s:n,s:n,s:n,s:n}", "stage", sizeof(dns_stage), "program", sizeof(dns_program),
-        "pool", sizeof(pool_record), "resource", sizeof(resource_record), "scenario",
-        sizeof(dns_scenario), "sums", sizeof(dns_sums), "slice", sizeof(dns_slice));
+    PyObject *sizes =
+        Py_BuildValue("{s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:n}", "stage", sizeof(dns_stage), "program",
+                      sizeof(dns_program), "pool", sizeof(pool_record), "resource",
+                      sizeof(resource_record), "scenario", sizeof(dns_scenario), "sums",
+                      sizeof(dns_sums), "slice", sizeof(dns_slice), "source", sizeof(dns_source));
     PyObject *features = PyTuple_New(DNS_N_FEATURE);
     for (Py_ssize_t f = 0; features != NULL && f < DNS_N_FEATURE; f++) {
         PyTuple_SetItem(features, f, PyUnicode_FromString(sim_feature_names[f]));

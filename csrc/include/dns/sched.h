@@ -48,7 +48,7 @@ enum dns_param {
     DNS_P_RESOURCE = 2,
     DNS_P_STATE = 3,
     DNS_P_N_RUNNING = 4,
-    DNS_P_MORE_ARRIVALS = 5, /* 1 while rows are still to come */
+    DNS_P_MORE_ARRIVALS = 5, /* 1 while rows are still to come, whatever is done */
     DNS_P_FLUSH = 6,         /* 1 when nothing but timers is left */
     DNS_PARAM_USER = 16,
     DNS_N_PARAM = 48

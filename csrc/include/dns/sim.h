@@ -4,6 +4,7 @@
  * `hold` seconds, alone or in a run of several jobs, then travels `delay` seconds. A pool is a
  * ready queue, its resources and one policy (sched.h). Stage ends are the preemption points.
  * Everything numeric is a cell of a table; the engine draws no random numbers and knows no device.
+ * Rows arrive by the clock, or in closed loops by the credits of a source.
  *
  * Events order by (time, kind, id), never by push history: run end, move, scenario, arrival, wake,
  * timer; after all events of an instant the pools with news decide, by index.
@@ -80,6 +81,26 @@ typedef struct dns_scenario {
     int32_t op, target; /* SPEED: resource; USER: pool whose policy hears of it */
 } dns_scenario;
 
+/* A closed loop: rows row0 .. row0+n-1 are released by credits instead of by the clock. There are
+ * `window` credits and every row out holds one, from the moment it is chosen until it ends (in an
+ * answer or not). At time 0 all credits are there: the first rows are released at their arrivals.
+ * Whenever `burst` credits have come back, the next `burst` rows (at the end of the source those
+ * left) are chosen and released together, `think` seconds later but not before the arrival of the
+ * last of them; `think` is read for the first row of the burst. The source ends with its rows, or
+ * once n_min rows are chosen and one of them is due at until_s or later (load generators run for a
+ * minimum time and a minimum count).
+ *
+ * For such rows `arrival_s` is the earliest release and `deadline_s` counts from the release; the
+ * release is what results call arrival. */
+typedef struct dns_source {
+    int64_t row0, n;       /* sources by row0; they share no row */
+    int64_t window, burst; /* 1 <= burst <= window */
+    int64_t n_min;         /* rows; no effect while until_s is inf */
+    int64_t think_off;     /* column of the table */
+    double until_s;        /* inf: runs through all rows */
+    int32_t think;         /* table over SAMPLE, ROW, POS; -1 = 0 s; inf loses the credits */
+} dns_source;
+
 typedef enum dns_clock {
     DNS_CLOCK_MONOTONIC = 0,
     /* One pool, one resource: arrivals are read at decisions only, a request that arrives exactly
@@ -100,11 +121,14 @@ typedef struct dns_system {
     const int32_t *home;          /* [n_owner][n_home] pools */
     int32_t n_table, n_stage, n_program, n_pool, n_resource, n_scenario;
     int32_t n_owner, n_column, n_home;
+    int32_t n_source;
+    const dns_source *sources;
     dns_clock clock;
     bool step_each_stage; /* every stage through the event loop (same results, slower) */
 } dns_system;
 
-/* Rows in arrival order; NULL columns take the default. Borrowed until the chunk is used up. */
+/* Rows in arrival order (each source for itself); NULL columns take the default. Borrowed until the
+ * chunk is used up, with sources until the end. */
 typedef struct dns_work {
     int64_t n;
     const double *arrival_s;
@@ -126,7 +150,8 @@ typedef struct dns_results {
     double *first_start_s, *finish_s, *service_s;
     int32_t *n_preempt, *last_stage, *variant;
     uint8_t *status;
-    int64_t *order; /* ids in completion order */
+    int64_t *order;    /* ids in completion order */
+    double *release_s; /* of an open row its arrival */
 } dns_results;
 
 /* Running sums per program, filled at every completion. Latency quantiles come from a histogram
@@ -175,8 +200,9 @@ DNS_NODISCARD dns_status dns_sim_sums(dns_sim *sim, dns_sums *sums, int64_t *his
 DNS_NODISCARD dns_status dns_sim_slices(dns_sim *sim, dns_slice *slices, int64_t cap,
                                         dns_error *err);
 
-/* Next rows; arrivals must not decrease, across chunks too. `final`: no more will come.
- * DNS_ERR_VALUE names the first bad row (index = position in the chunk). */
+/* Next rows; arrivals must not decrease, across chunks too. `final`: no more will come; a system
+ * with sources takes all rows at once. DNS_ERR_VALUE names the first bad row (index = position in
+ * the chunk). */
 DNS_NODISCARD dns_status dns_sim_feed(dns_sim *sim, const dns_work *work, bool final,
                                       dns_error *err);
 
