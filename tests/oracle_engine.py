@@ -244,22 +244,19 @@ class Engine:
 
     def peek(self):
         """The earliest event of heap, scenario cursor and arrival cursor."""
-        best = None
-        if self.heap:
-            best = ("heap", *self.heap[0][:3])
+        found = [("heap", *self.heap[0][:3])] if self.heap else []
         if self.next_scenario < len(self.scenario):
-            candidate = ("scenario", self.scenario[self.next_scenario][0], SCENARIO, self.next_scenario)
-            if best is None or candidate[1:] < best[1:]:
-                best = candidate
+            found.append(("scenario", self.scenario[self.next_scenario][0], SCENARIO, self.next_scenario))
         if self.clock != "artifact" and self.next_row < len(self.rows):
-            candidate = ("arrival", self.rows[self.next_row].arrival, ARRIVAL, self.next_row)
-            if best is None or candidate[1:] < best[1:]:
-                best = candidate
-        return best
+            found.append(("arrival", self.rows[self.next_row].arrival, ARRIVAL, self.next_row))
+        return min(found, key=lambda e: e[1:], default=None)
+
+    def more_rows(self):
+        return self.next_row < len(self.rows)
 
     def only_timers(self):
         return all(e[1] == TIMER for e in self.heap) and self.next_scenario >= len(self.scenario) and (
-            self.clock == "artifact" or self.next_row >= len(self.rows))
+            self.clock == "artifact" or not self.more_rows())
 
     def run(self):
         for number, pool in enumerate(self.pools):
@@ -279,7 +276,7 @@ class Engine:
                         self.dirty.discard(p)
                         self.decide(p, flush=False)
                     continue
-                if self.live == 0 and self.next_row >= len(self.rows):
+                if self.live == 0 and not self.more_rows():
                     break
                 if e is None or self.only_timers():
                     started = [self.decide(p, flush=True) for p in range(len(self.pools))]
@@ -347,7 +344,9 @@ class Engine:
     # --- the life of a job ----------------------------------------------------------------------------------
 
     def release(self, index):
-        row = self.rows[index]
+        self.begin(index, self.rows[index])
+
+    def begin(self, index, row):
         job = Job(index, row, self.programs[row.program], last_run=row.arrival)
         self.jobs[index] = job
         self.live += 1
@@ -471,7 +470,7 @@ class Engine:
             if not jobs or not free:
                 return started
             view = View(self.now, jobs, p, free[0].index, free[0].state, sum(r.run is not None for r in pool.res),
-                        self.next_row < len(self.rows), flush)
+                        self.more_rows(), flush)
             chosen = pool.policy.decide(view)
             if isinstance(chosen, WaitUntil):
                 if not flush and math.isfinite(chosen.t):

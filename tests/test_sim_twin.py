@@ -141,6 +141,9 @@ class Case:
     loads that change from stage to stage.
     """
 
+    sources = ()
+    engine = twin.Engine
+
     def __init__(self, seed, corners=False):
         self.corners = corners
         rnd = self.rnd = random.Random(f"system-{seed}")
@@ -262,7 +265,7 @@ class Case:
                                          program["gamma"]))
         pools = [twin.Pool(twin_policy(p["policy"]), p["resources"], p["cap"], p["timer"], p["speeds"], p["states"])
                  for p in self.pools]
-        return twin.Engine(self.rows, programs, pools, bind=self.bind, conf=self.conf,
+        return self.engine(self.rows, programs, pools, bind=self.bind, conf=self.conf,
                            thr=[list(row) for row in self.thr], scenario=self.scenario,
                            switch=lambda r, a, b: self.switch[a][b],
                            switch_job=lambda r, a, b: 0.0 if a in (-1, b) else self.per_job, clock=self.clock)
@@ -339,6 +342,9 @@ class EngineRun:
             system.program(stages, confidence=confidence, **known)
         for t, op, target, value in case.scenario:
             system.at(t, op, target, value)
+        for s in case.sources:
+            system.source(s["row0"], s["n"], window=s["window"], burst=s["burst"], think=table(*s["think"]),
+                          until_s=s["until"], n_min=s["n_min"])
         return system
 
 

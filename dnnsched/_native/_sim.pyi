@@ -23,6 +23,7 @@ class Sim:
         scenario: NDArray[np.void],
         thresholds: NDArray[np.float64],
         home: NDArray[np.int32],
+        sources: NDArray[np.void],
         clock: int,
         step_each_stage: bool,
     ) -> Sim: ...
@@ -51,6 +52,7 @@ class Sim:
         variant: NDArray[np.int32] | None,
         status: NDArray[np.uint8] | None,
         order: NDArray[np.int64] | None,
+        release: NDArray[np.float64] | None,
         /,
     ) -> None: ...
     def sums(self, sums: NDArray[np.void], hist: NDArray[np.int64], warmup: int, /) -> None: ...
