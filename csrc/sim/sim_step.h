@@ -11,7 +11,7 @@ dns_status dns_sim_cell(dns_sim *s, int32_t table, int64_t off, const sim_job *j
                         double *out);
 dns_status dns_sim_hook(dns_sim *s, sim_pool *p, dns_hook h, int64_t id);
 dns_status dns_sim_release(dns_sim *s);
-dns_status dns_sim_release_at(dns_sim *s, int64_t row, double t, int32_t source);
+dns_status dns_sim_release_at(dns_sim *s, int64_t row, double t);
 dns_status dns_sim_leave(dns_sim *s, int32_t ji);
 dns_status dns_sim_end_run(dns_sim *s, int32_t ri);
 
@@ -20,7 +20,7 @@ dns_status dns_sim_go_on(dns_sim *s, int32_t ri, double t, bool *went);
 
 /* source.c */
 dns_status dns_sim_begin_sources(dns_sim *s);
-dns_status dns_sim_credit(dns_sim *s, int32_t source);
+dns_status dns_sim_credit(dns_sim *s, int64_t id);
 dns_status dns_sim_release_burst(dns_sim *s, int32_t source, int64_t row);
 void dns_sim_pass_sources(dns_sim *s);
 

@@ -142,12 +142,25 @@ dns_sim_begin_sources(dns_sim *s)
     return DNS_OK;
 }
 
-/* A row of the source has ended now. */
+/* A row has ended now; nothing happens if it is an open one. O(log sources). */
 dns_status
-dns_sim_credit(dns_sim *s, int32_t source)
+dns_sim_credit(dns_sim *s, int64_t id)
 {
-    s->sources[source].credits++;
-    return choose(s, source, true);
+    int32_t low = 0, high = s->sys.n_source; /* sources[low - 1].row0 <= id < sources[high].row0 */
+    while (low < high) {
+        const int32_t mid = low + (high - low) / 2;
+        if (s->sources[mid].s.row0 <= id) {
+            low = mid + 1;
+        }
+        else {
+            high = mid;
+        }
+    }
+    if (low == 0 || id >= s->sources[low - 1].s.row0 + s->sources[low - 1].s.n) {
+        return DNS_OK;
+    }
+    s->sources[low - 1].credits++;
+    return choose(s, low - 1, true);
 }
 
 /* The burst that begins at `row` is due now. */
@@ -157,7 +170,7 @@ dns_sim_release_burst(dns_sim *s, int32_t source, int64_t row)
     const int64_t m = burst_at(&s->sources[source].s, row);
     s->n_due--;
     for (int64_t i = row; i < row + m; i++) {
-        DNS_TRY(dns_sim_release_at(s, i, s->now, source));
+        DNS_TRY(dns_sim_release_at(s, i, s->now));
     }
     return DNS_OK;
 }

@@ -85,8 +85,8 @@ finish(dns_sim *s, int32_t ji, int status, int32_t last_stage)
     s->stuck = 0;
     j->live = false;
     s->free_jobs[s->n_free_jobs++] = ji;
-    if (j->source >= 0) {
-        DNS_TRY(dns_sim_credit(s, j->source));
+    if (s->sys.n_source > 0) {
+        DNS_TRY(dns_sim_credit(s, j->id));
     }
     return j->pool >= 0 ? dns_sim_hook(s, &s->pools[j->pool], DNS_HOOK_FINISH, j->id) : DNS_OK;
 }
@@ -289,7 +289,7 @@ grow_jobs(dns_sim *s)
 
 /* Row i of the chunk becomes a job that arrived at `arrival` and is due at `deadline`. */
 static inline dns_status
-release(dns_sim *s, int64_t i, double arrival, double deadline, int32_t source)
+release(dns_sim *s, int64_t i, double arrival, double deadline)
 {
     const dns_work *w = &s->work;
     if (s->n_free_jobs == 0) {
@@ -314,7 +314,6 @@ release(dns_sim *s, int64_t i, double arrival, double deadline, int32_t source)
         .exit_at = w->exit_at != NULL ? w->exit_at[i] : -1,
         .last_res = -1,
         .pool = -1,
-        .source = source,
         .live = true,
     };
     const sim_program *g = &s->programs[j->program];
@@ -348,12 +347,12 @@ dns_sim_release(dns_sim *s)
     if (s->sys.n_source > 0) {
         dns_sim_pass_sources(s);
     }
-    return release(s, i, s->work.arrival_s[i], deadline_of(&s->work, i), -1);
+    return release(s, i, s->work.arrival_s[i], deadline_of(&s->work, i));
 }
 
 /* A row of a source is released at t; its deadline counts from there. */
 dns_status
-dns_sim_release_at(dns_sim *s, int64_t row, double t, int32_t source)
+dns_sim_release_at(dns_sim *s, int64_t row, double t)
 {
-    return release(s, row, t, t + deadline_of(&s->work, row), source);
+    return release(s, row, t, t + deadline_of(&s->work, row));
 }
