@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from dnnsched import schema
-from dnnsched.report import provenance, rundir, tables
+from dnnsched.report import page, provenance, rundir, tables
 
 NO_VIZ = "figures need matplotlib: install the extra with  pip install 'dnnsched[viz]'"
 
@@ -152,8 +152,16 @@ class Report:
             lines.append("  (claims that hold, with what was found for each: report.md)")
         return "\n".join(lines)
 
-    def markdown(self, figure_names=(), missing_viz=False):
-        """The report as Markdown; without times, so that it is the same for the same results."""
+    def markdown(self, figures=(), missing_viz=False):
+        """The report as Markdown; without times, so that it is the same for the same results.
+
+        Parameters
+        ----------
+        figures : iterable of (str, str, str)
+            Name, caption and SVG of the figures that were saved.
+        missing_viz : bool
+            There should be figures, but matplotlib is missing.
+        """
         lines = [f"# {self.title}", "", self.citation, "",
                  f"Profile `{self.profile}`, run `{self.run_id}`. Machine, versions, seeds and times: `run.json`; "
                  "every number of the tables is in `summary.csv`, each replication in `replications.csv`.", "",
@@ -169,7 +177,7 @@ class Report:
                       f"{len(self.unexpected)} differ from the record.", ""]
         lines += ["## Main tables", ""]
         lines += [table.markdown() for table in self.tables.values() if table.brief]
-        lines += self._figure_lines(figure_names, missing_viz)
+        lines += self._figure_lines(figures, missing_viz)
         if self.claims:
             lines += ["## Claims", ""]
         for claim in self.claims:
@@ -191,9 +199,9 @@ class Report:
         return "\n".join(lines).rstrip() + "\n"
 
     @staticmethod
-    def _figure_lines(names, missing_viz):
-        if names:
-            return ["## Figures", "", *(f"![{name}](figures/{name}.png)\n" for name in names)]
+    def _figure_lines(figures, missing_viz):
+        if figures:
+            return ["## Figures", "", *(f"![{caption}](figures/{name}.png)\n" for name, caption, _ in figures)]
         return ["## Figures", "", NO_VIZ, ""] if missing_viz else []
 
     def save(self, path, *, force=False, format="csv"):
@@ -220,13 +228,15 @@ class Report:
             Parquet without pyarrow.
         """
         with rundir.writing(path, force=force) as folder:
-            names, missing = self._save_figures(folder)
+            figures, missing = self._save_figures(folder)
             self._save_tables(folder)
             if self.run is not None:
                 self._save_run(folder, self.run, f"requests.{format}", format, "trace.json.gz")
             for run in self.more_runs:
                 self._save_run(folder, run, f"requests-{run.name}.{format}", format, None)
-            (folder / "report.md").write_text(self.markdown(names, missing), encoding="utf-8", newline="\n")
+            (folder / "report.md").write_text(self.markdown(figures, missing), encoding="utf-8", newline="\n")
+            text = page.render(self, figures, NO_VIZ if missing else "", f"requests.{format}")
+            (folder / "report.html").write_text(text, encoding="utf-8", newline="\n")
             rundir.write_json(folder / "run.json", self._record())
         return path
 
@@ -252,6 +262,7 @@ class Report:
             run.result.timeline.to_chrome_trace(folder / timeline)
 
     def _save_figures(self, folder):
+        """Save the figures; (name, caption, SVG) of each, and whether matplotlib is missing."""
         if self.draw_figures is None:
             return [], False
         if not has_matplotlib():
@@ -262,6 +273,8 @@ class Report:
 
         target = folder / "figures"
         target.mkdir()
+        saved = []
         for name, figure in figures.items():
-            style.save(figure, target / name)
-        return list(figures), False
+            svg = style.save(figure, target / name)
+            saved.append((name, figure.get_label() or name, svg))
+        return saved, False

@@ -172,6 +172,10 @@ class Results:
         for holding in (("metric", metric), *((name, getattr(point, name)) for name in _FIELDS)):
             self._holding.setdefault(holding, []).append(series)
 
+    def at(self, point, metric):
+        """The series of exactly this point, or None."""
+        return self._series.get((point, metric))
+
     def find(self, metric=None, **where):
         """Series whose point has exactly these field values.
 

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import gzip
+import html
 import json
 import os
 import shutil
@@ -118,6 +119,8 @@ def validate(path):
                    for path in sorted(folder.glob("requests*")) if path.suffix in _ROWS)
     if (folder / "trace.json.gz").exists():
         _check_timeline(folder / "trace.json.gz")
+    if (folder / "report.html").exists():
+        _check_page(folder / "report.html", record["run_id"])
     verdicts = {}
     for claim in record["claims"]:
         verdicts[claim["verdict"]] = verdicts.get(claim["verdict"], 0) + 1
@@ -222,3 +225,14 @@ def _check_timeline(path):
         raise FormatError(f"{path}: not a gzipped JSON timeline: {error}") from None
     if not isinstance(data, dict) or not isinstance(data.get("traceEvents"), list):
         raise FormatError(f"{path}: expected an object with a list traceEvents")
+
+
+def _check_page(path, run_id):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path}: not an HTML page in UTF-8: {error}") from None
+    for part, what in (("<!DOCTYPE html>", "an HTML page"), ("Content-Security-Policy", "a security policy"),
+                       (html.escape(run_id), f"the page of run {run_id}"), ("</html>", "a whole page")):
+        if part not in text:
+            raise FormatError(f"{path}: expected {what}, found no {part!r}")

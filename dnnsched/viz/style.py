@@ -60,6 +60,11 @@ def save(fig, stem):
     fig : matplotlib.figure.Figure
     stem : pathlib.Path
         Path without suffix.
+
+    Returns
+    -------
+    str
+        The SVG.
     """
     with context():
         fig.draw_without_rendering()
@@ -69,3 +74,4 @@ def save(fig, stem):
         text = re.sub(r"[ \t]+\n", "\n", buffer.getvalue())
         stem.with_suffix(".svg").write_text(text, encoding="utf-8", newline="\n")
         fig.savefig(stem.with_suffix(".png"), metadata={"Software": None})
+    return text
