@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dnnsched._arrays import as_float64, as_int32, check_choice, check_elements, check_number, replace_file
-from dnnsched._csvio import column, read_columns, write_columns
+from dnnsched._csvio import write_columns
 from dnnsched.errors import FormatError
 from dnnsched.traces import TraceSet, header_text, read_header, read_npz, set_from_arrays, set_to_arrays
 
@@ -193,24 +193,9 @@ class Workload:
     def _load_csv(cls, path, traces):
         if not isinstance(traces, TraceSet):
             raise TypeError(f"traces: expected a TraceSet for the keys of {path}, got {type(traces).__name__}")
-        inf = float("inf")
-        (arrival, key, sample, deadline, priority), lines = read_columns(path, (
-            column("arrival_s", low=0), column("key", "choice", choices=traces.keys_list), column("sample", "int", 0),
-            column("deadline_s", low=-1.7976931348623157e308, high=inf, infinity=True),
-            column("priority", low=0, optional=True)))
-        late = np.diff(arrival) < 0
-        beyond = sample >= traces.n_samples[key]
-        if late.any():
-            row = int(np.argmax(late)) + 1
-            raise FormatError(f"{path}: line {lines[row]}, column 'arrival_s': expected a time >= that of the row "
-                              f"before ({float(arrival[row - 1])!r}), got {float(arrival[row])!r}")
-        if beyond.any():
-            row = int(np.argmax(beyond))
-            name = traces.keys_list[key[row]]
-            raise FormatError(f"{path}: line {lines[row]}, column 'sample': expected an index below "
-                              f"{traces[name].n_samples} (trace {name!r}), got {sample[row]}")
-        return cls(traces, arrival, key, sample, deadline, priority,
-                   {"arrivals": {"process": "file", "file": path.name}})
+        from dnnsched import _readers
+
+        return _readers.load_csv(path, traces)
 
     def __eq__(self, other):
         if not isinstance(other, Workload):

@@ -478,7 +478,7 @@ def test_request_files(tmp_path):
 @pytest.mark.parametrize(("row", "message"), [
     ("0,vgg,inf,1", "line 3, column 'key': expected a known name, got 'vgg'"),
     ("3,größe,inf,1", "line 3, column 'sample': expected an index below 1"),
-    ("0,größe,inf,0.1", "line 3, column 'arrival_s': expected a time >= that of the row before"),
+    ("0,größe,inf,0.1", "line 3, column 'arrival_s': expected a time not before that of the row above"),
     ("0,größe,nan,1", "line 3, column 'deadline_s': expected a number"),
     ("0,größe,-inf,1", "line 3, column 'deadline_s'"),
     ("0,größe,1,-1", "line 3, column 'arrival_s': expected a finite number >= 0"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnnsched import FormatError, Trace, TraceSet, Workload, workloads
+from dnnsched import FormatError, Trace, TraceSet, Workload, _plan, workloads
 from dnnsched._native import _base
 
 
@@ -239,7 +239,7 @@ def test_a_seed_gives_the_same_bytes_for_any_chunk(name, monkeypatch):
     assert BUILDERS[name](ts, rate=30, n=500, rng=11) == first
     assert BUILDERS[name](ts, rate=30, n=500, rng=12) != first
     for chunk in (1, 7, 64, 499):
-        monkeypatch.setattr(workloads, "_CHUNK", chunk)
+        monkeypatch.setattr(_plan, "CHUNK", chunk)
         assert BUILDERS[name](ts, rate=30, n=500, rng=11) == first
 
 

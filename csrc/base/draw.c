@@ -240,3 +240,12 @@ dns_draw_requests(const dns_words *model_words, const dns_alias *model_alias,
         priority[i] = value[dns_draw_alias(priority_words, priority_alias)];
     }
 }
+
+void
+dns_draw_samples(const dns_words *sample_words, const int32_t *n_samples, const int32_t *model,
+                 size_t n, int32_t *sample)
+{
+    for (size_t i = 0; i < n; i++) {
+        sample[i] = dns_draw_below(sample_words, n_samples[model[i]]);
+    }
+}

@@ -43,6 +43,29 @@ def draw_requests(
     n: int,
     /,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]: ...
+def draw_samples(
+    sample_bits: np.random.BitGenerator, n_samples: NDArray[np.int32], model: NDArray[np.int32], /
+) -> NDArray[np.int32]: ...
+def draw_arta(
+    bits: np.random.BitGenerator,
+    probability: NDArray[np.float64],
+    quantile: NDArray[np.float64],
+    share: float,
+    keep: float,
+    level: float | None,
+    clock: float,
+    n: int,
+    /,
+) -> tuple[NDArray[np.float64], float, float]: ...
+def draw_pairs(
+    bits: np.random.BitGenerator,
+    probability: NDArray[np.float64],
+    quantile_a: NDArray[np.float64],
+    quantile_b: NDArray[np.float64],
+    rho: float,
+    n: int,
+    /,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
 def draw_python_requests(
     state: NDArray[np.uint32],
     rate: float,

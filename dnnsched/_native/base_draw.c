@@ -10,9 +10,8 @@
 
 #define STATE(m) ((dnspy_state *)PyModule_GetState(m))
 
-/* Words of a numpy.random BitGenerator; *capsule is a new reference that must outlive *w. */
-static int
-want_words(PyObject *obj, const char *name, PyObject **capsule, dns_words *w)
+int
+base_want_words(PyObject *obj, const char *name, PyObject **capsule, dns_words *w)
 {
     *capsule = PyObject_GetAttrString(obj, "capsule");
     if (*capsule == NULL || !PyCapsule_IsValid(*capsule, "BitGenerator")) {
@@ -27,8 +26,8 @@ want_words(PyObject *obj, const char *name, PyObject **capsule, dns_words *w)
     return 0;
 }
 
-static int
-want_count(PyObject *obj, npy_intp *n)
+int
+base_want_count(PyObject *obj, npy_intp *n)
 {
     *n = PyLong_AsSsize_t(obj);
     if (*n == -1 && PyErr_Occurred()) {
@@ -70,7 +69,7 @@ draw_variates(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     dns_words w;
     PyObject *capsule = NULL;
     if (dnspy_nargs("draw_variates", nargs, 4, 4) < 0 ||
-        want_positive(args[2], "parameter", &parameter) < 0 || want_count(args[3], &n) < 0) {
+        want_positive(args[2], "parameter", &parameter) < 0 || base_want_count(args[3], &n) < 0) {
         return NULL;
     }
     const long kind = PyLong_AsLong(args[1]);
@@ -79,7 +78,7 @@ draw_variates(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
                    ? NULL
                    : PyErr_Format(PyExc_ValueError, "kind: expected 0 to 3, got %ld", kind);
     }
-    if (want_words(args[0], "bits", &capsule, &w) < 0) {
+    if (base_want_words(args[0], "bits", &capsule, &w) < 0) {
         return NULL;
     }
     PyObject *out = PyArray_SimpleNew(1, &n, NPY_DOUBLE);
@@ -109,7 +108,7 @@ draw_below(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     npy_intp n = 0;
     dns_words w;
     PyObject *capsule = NULL;
-    if (dnspy_nargs("draw_below", nargs, 3, 3) < 0 || want_count(args[2], &n) < 0) {
+    if (dnspy_nargs("draw_below", nargs, 3, 3) < 0 || base_want_count(args[2], &n) < 0) {
         return NULL;
     }
     const long high = PyLong_AsLong(args[1]);
@@ -118,7 +117,7 @@ draw_below(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
                                 : PyErr_Format(PyExc_ValueError,
                                                "high: expected 1 to 2147483647, got %ld", high);
     }
-    if (want_words(args[0], "bits", &capsule, &w) < 0) {
+    if (base_want_words(args[0], "bits", &capsule, &w) < 0) {
         return NULL;
     }
     PyObject *out = PyArray_SimpleNew(1, &n, NPY_INT32);
@@ -150,11 +149,11 @@ draw_arrivals(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     if (dnspy_nargs("draw_arrivals", nargs, 5, 5) < 0 ||
         want_positive(args[1], "rate", &rate) < 0 ||
         (args[2] != Py_None && want_positive(args[2], "cv", &cv) < 0) ||
-        want_count(args[4], &n) < 0) {
+        base_want_count(args[4], &n) < 0) {
         return NULL;
     }
     double clock = PyFloat_AsDouble(args[3]);
-    if (PyErr_Occurred() || want_words(args[0], "bits", &capsule, &w) < 0) {
+    if (PyErr_Occurred() || base_want_words(args[0], "bits", &capsule, &w) < 0) {
         return NULL;
     }
     PyObject *out = PyArray_SimpleNew(1, &n, NPY_DOUBLE);
@@ -210,7 +209,7 @@ draw_mmpp(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)module;
     npy_intp n = 0;
-    if (dnspy_nargs("draw_mmpp", nargs, 7, 7) < 0 || want_count(args[6], &n) < 0) {
+    if (dnspy_nargs("draw_mmpp", nargs, 7, 7) < 0 || base_want_count(args[6], &n) < 0) {
         return NULL;
     }
     PyArrayObject *rate = dnspy_want(args[1], "rate", NPY_DOUBLE, 1, DNSPY_IN);
@@ -231,7 +230,7 @@ draw_mmpp(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     dns_words w;
     PyObject *capsule = NULL;
     if (PyErr_Occurred() || check_mmpp(&m, state, left_s) < 0 ||
-        want_words(args[0], "bits", &capsule, &w) < 0) {
+        base_want_words(args[0], "bits", &capsule, &w) < 0) {
         return NULL;
     }
     PyObject *out = PyArray_SimpleNew(1, &n, NPY_DOUBLE);
@@ -297,7 +296,7 @@ static PyObject *
 draw_requests(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     npy_intp n = 0;
-    if (dnspy_nargs("draw_requests", nargs, 8, 8) < 0 || want_count(args[7], &n) < 0) {
+    if (dnspy_nargs("draw_requests", nargs, 8, 8) < 0 || base_want_count(args[7], &n) < 0) {
         return NULL;
     }
     PyArrayObject *in[4] = {NULL};
@@ -322,7 +321,7 @@ draw_requests(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     dns_words w[3];
     size_t ready = 0;
     while (ready < 3 &&
-           want_words(args[2 * ready], names[ready], &capsule[ready], &w[ready]) == 0) {
+           base_want_words(args[2 * ready], names[ready], &capsule[ready], &w[ready]) == 0) {
         ready++;
     }
     if (ready == 3 && fill_requests(module, w, in, n, out) == 0) {
@@ -333,6 +332,50 @@ draw_requests(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         Py_XDECREF(out[i]);
     }
     return result;
+}
+
+PyDoc_STRVAR(draw_samples_doc,
+             "draw_samples(sample_bits, n_samples, model, /)\n--\n\n"
+             "int32[n]: sample of each request, uniform below n_samples[model]; one word per "
+             "request, as draw_requests takes.");
+
+static PyObject *
+draw_samples(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)module;
+    if (dnspy_nargs("draw_samples", nargs, 3, 3) < 0) {
+        return NULL;
+    }
+    PyArrayObject *limit = dnspy_want(args[1], "n_samples", NPY_INT32, 1, DNSPY_IN);
+    PyArrayObject *model =
+        limit == NULL ? NULL : dnspy_want(args[2], "model", NPY_INT32, 1, DNSPY_IN);
+    if (model == NULL) {
+        return NULL;
+    }
+    const int32_t *at = PyArray_DATA(model);
+    const int32_t *high = PyArray_DATA(limit);
+    npy_intp n = PyArray_DIM(model, 0);
+    for (npy_intp i = 0; i < n; i++) {
+        if (at[i] < 0 || at[i] >= PyArray_DIM(limit, 0) || high[at[i]] < 1) {
+            return PyErr_Format(PyExc_ValueError,
+                                "model: row %zd: expected a model with samples, got %d",
+                                (Py_ssize_t)i, (int)at[i]);
+        }
+    }
+    dns_words w;
+    PyObject *capsule = NULL;
+    if (base_want_words(args[0], "sample_bits", &capsule, &w) < 0) {
+        return NULL;
+    }
+    PyObject *out = PyArray_SimpleNew(1, &n, NPY_INT32);
+    if (out != NULL) {
+        int32_t *sample = PyArray_DATA((PyArrayObject *)out);
+        Py_BEGIN_ALLOW_THREADS;
+        dns_draw_samples(&w, high, at, (size_t)n, sample);
+        Py_END_ALLOW_THREADS;
+    }
+    Py_DECREF(capsule);
+    return out;
 }
 
 PyDoc_STRVAR(draw_python_requests_doc,
@@ -348,7 +391,7 @@ draw_python_requests(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     npy_intp n = 0;
     const npy_intp words = DNS_MT_WORDS + 1;
-    if (dnspy_nargs("draw_python_requests", nargs, 5, 5) < 0 || want_count(args[4], &n) < 0) {
+    if (dnspy_nargs("draw_python_requests", nargs, 5, 5) < 0 || base_want_count(args[4], &n) < 0) {
         return NULL;
     }
     PyArrayObject *state = dnspy_want_shape(args[0], "state", NPY_UINT32, 1, &words, DNSPY_IN);
@@ -398,7 +441,8 @@ draw_python_requests(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 }
 
 PyMethodDef base_draw_methods[] = {
-    DNSPY_FAST(draw_variates), DNSPY_FAST(draw_below),    DNSPY_FAST(draw_arrivals),
-    DNSPY_FAST(draw_mmpp),     DNSPY_FAST(draw_requests), DNSPY_FAST(draw_python_requests),
-    {NULL, NULL, 0, NULL},
+    DNSPY_FAST(draw_variates),        DNSPY_FAST(draw_below),
+    DNSPY_FAST(draw_arrivals),        DNSPY_FAST(draw_mmpp),
+    DNSPY_FAST(draw_requests),        DNSPY_FAST(draw_samples),
+    DNSPY_FAST(draw_python_requests), {NULL, NULL, 0, NULL},
 };

@@ -73,6 +73,7 @@ base_exec(PyObject *module)
 {
     return dnspy_exec(module) < 0 || PyModule_AddFunctions(module, base_csv_methods) < 0 ||
                    PyModule_AddFunctions(module, base_draw_methods) < 0 ||
+                   PyModule_AddFunctions(module, base_arta_methods) < 0 ||
                    PyModule_AddFunctions(module, base_stats_methods) < 0
                ? -1
                : 0;

@@ -78,4 +78,8 @@ void dns_draw_requests(const dns_words *model_words, const dns_alias *model_alia
                        const double *value, size_t n, int32_t *model, int32_t *sample,
                        double *priority);
 
+/* Input samples of requests whose models are given: the same words as dns_draw_requests takes. */
+void dns_draw_samples(const dns_words *sample_words, const int32_t *n_samples, const int32_t *model,
+                      size_t n, int32_t *sample);
+
 #endif
