@@ -194,4 +194,4 @@ TABLES = {s.name: s for s in (REQUESTS, SUMMARY, CLAIMS)}
 
 def markdown():
     """All schemas as Markdown, for the documentation."""
-    return "\n".join(f"### {s.name}\n\n{s.doc}\n\n{s.markdown()}" for s in TABLES.values())
+    return "\n".join(f"## {s.name}\n\n{s.doc}\n\n{s.markdown()}" for s in TABLES.values())

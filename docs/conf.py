@@ -25,14 +25,18 @@ version = release = dnnsched.__version__
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax", "numpydoc", "myst_nb"]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "_templates", "conf.py", "jupyter_execute", "generated/schema.md"]
-html_theme = "alabaster"
+html_theme = "pydata_sphinx_theme"
+html_title = "dnnsched"
+html_show_sourcelink = False
 html_theme_options = {
-    "description": "Scheduling and cost models for dynamic and sparse DNN inference",
-    "fixed_sidebar": True,
-    "page_width": "1100px",
-    "sidebar_width": "240px",
+    "logo": {"text": "dnnsched"},
+    "navbar_end": ["theme-switcher"],
+    "header_links_before_dropdown": 8,
+    "show_toc_level": 2,
+    "footer_start": ["copyright"],
+    "footer_end": ["sphinx-version"],
 }
-html_sidebars = {"**": ["about.html", "searchfield.html", "navigation.html"]}
+html_sidebars = {"index": []}
 
 autosummary_generate = True
 autodoc_member_order = "bysource"
