@@ -21,8 +21,9 @@ __version__ = "0.1.0"
 
 # Public modules, and public objects with the module that defines each.
 _MODULES = frozenset({
-    "accel", "cli", "config", "errors", "experiments", "frames", "kernels", "networks", "papers", "paths", "policies",
-    "report", "results", "schedulers", "schema", "sim", "statistics", "timeline", "traces", "viz", "workloads",
+    "accel", "cli", "config", "errors", "experiments", "frames", "kernels", "networks", "papers", "paths", "peak",
+    "policies", "report", "results", "schedulers", "schema", "sim", "statistics", "timeline", "traces", "viz",
+    "workloads",
 })
 _OBJECTS = {
     "FormatError": "errors",
@@ -32,6 +33,7 @@ _OBJECTS = {
     "Workload": "workloads",
     "audit": "papers",
     "compare": "experiments",
+    "find_peak_rate": "peak",
     "replicate": "experiments",
     "reproduce": "papers",
     "show_config": "config",
