@@ -29,15 +29,39 @@ from dataclasses import asdict, dataclass, fields
 from typing import ClassVar
 
 from ._arrays import check_choice, check_number
+from ._nativecompile import native
+from ._nativepolicy import Native, from_factory
 from .policies import PREDICTORS, estimate
 
 SEMANTICS = ("paper", "artifact")
 SLACKS = ("signed", "clamped", "deadline")
 
 __all__ = [
-    "ARTIFACT_POLICIES", "Dysta", "DystaNaive", "DystaOracle", "Edf", "Fcfs", "Hpf", "Llf", "Lottery", "Planaria",
-    "Prema", "PremaSparse", "RoundRobin", "Scheduler", "Sdrm3", "Sdrm3Sparse", "Sjf", "SjfSparse", "SrptOracle", "get",
-    "names", "wait_until",
+    "ARTIFACT_POLICIES",
+    "Dysta",
+    "DystaNaive",
+    "DystaOracle",
+    "Edf",
+    "Fcfs",
+    "Hpf",
+    "Llf",
+    "Lottery",
+    "Native",
+    "Planaria",
+    "Prema",
+    "PremaSparse",
+    "RoundRobin",
+    "Scheduler",
+    "Sdrm3",
+    "Sdrm3Sparse",
+    "Sjf",
+    "SjfSparse",
+    "SrptOracle",
+    "from_factory",
+    "get",
+    "names",
+    "native",
+    "wait_until",
 ]
 
 

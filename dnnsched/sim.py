@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from . import _nativepolicy
 from . import schedulers as _schedulers
 from ._arrays import check_choice, check_int, check_number
 from ._native import _sim
@@ -117,13 +118,14 @@ class System:
         return len(self.tables) - 1
 
     def pool(self, scheduler="fcfs", *, n=1, speed=1.0, max_batch=1, cap=0, timer_s=0.0, switch_s=None,
-             switch_const_s=0.0, state=-1, external=False, semantics="paper"):
+             switch_const_s=0.0, state=-1, external=False, semantics="paper", check=False):
         """Add a pool of `n` equal resources with one ready queue and return its index.
 
         Parameters
         ----------
-        scheduler : str, Scheduler or object
-            Built-in name or instance, a native policy as ``(name, parameters)``, or your own object.
+        scheduler : str, Scheduler, native callable or object
+            Built-in name or instance, a policy of the engine as ``(name, parameters)``, or your own (see
+            :mod:`dnnsched.schedulers`).
         n : int
             Resources.
         speed : float
@@ -140,6 +142,8 @@ class System:
             State at the start, -1 = none (the first load is free).
         external : bool
             Decisions come from :meth:`Simulation.choose`.
+        check : bool or int
+            As in :func:`simulate`.
         """
         check_int(n, "n", 1)
         matrix = None if switch_s is None else np.ascontiguousarray(switch_s, dtype=np.float64)
@@ -149,7 +153,7 @@ class System:
             self.resources.append((check_number(speed, "speed", 0, open_low=True), switch_const_s, state, n_state))
             self.switches.append(matrix)
         self.pools.append((res0, res0 + n, max_batch, int(external), cap, timer_s))
-        self.policies.append(_native_policy(scheduler, semantics))
+        self.policies.append(_policy(scheduler, semantics, check))
         return len(self.pools) - 1
 
     def program(self, stages, *, remaining=-1, next=-1, isolated=-1, gamma=-1, alone=-1, confidence=-1):
@@ -211,16 +215,36 @@ class System:
                              check_number(until_s, "until_s", 0, finite=False), think))
 
 
-def _native_policy(scheduler, semantics):
-    """What the binding takes: (native name, parameters), or the object itself."""
+def _decisions(check):
+    """How many decisions `check` asks for: True is all of them, never one."""
+    if check is None or check is False or check is True or isinstance(check, np.bool_):
+        return 2**63 - 1 if check else 0
+    return check_int(check, "check", 0)
+
+
+def _policy(scheduler, semantics, check=False):
+    """What the binding takes: (entry, what, decisions to check, ...)."""
     if isinstance(scheduler, str):
         scheduler = _schedulers.get(scheduler)
+    if isinstance(scheduler, tuple) and len(scheduler) == 2 and isinstance(scheduler[0], str):
+        return "builtin", scheduler[0], _decisions(check), np.array(scheduler[1], dtype=np.float64)
     if isinstance(scheduler, _schedulers.Scheduler):
         name, params = scheduler.native(semantics)
-        return name, np.array(params, dtype=np.float64)
-    if isinstance(scheduler, tuple) and len(scheduler) == 2 and isinstance(scheduler[0], str):
-        return scheduler[0], np.array(scheduler[1], dtype=np.float64)
-    return scheduler
+        return "builtin", name, _decisions(check), np.array(params, dtype=np.float64)
+    count = max(_decisions(check), _decisions(getattr(scheduler, "check", False)))
+    own = _own(scheduler)
+    return own.entry(count) if isinstance(own, _nativepolicy.Native) else ("python", own, count)
+
+
+def _own(scheduler):
+    """A native callable as Native, a scheduler in Python as it is; TypeError for anything else."""
+    if any(hasattr(scheduler, method) for method in ("score", "pick", "batch")):
+        return scheduler
+    native = _nativepolicy.adopt(scheduler)
+    if native is None:
+        raise TypeError(f"scheduler: expected a name, a Scheduler, an object with score(view) or pick(view), or a "
+                        f"native callable, got {type(scheduler).__name__}")
+    return native
 
 
 class Simulation:
@@ -249,6 +273,7 @@ class Simulation:
                              np.ascontiguousarray(thresholds, dtype=np.float64),
                              np.ascontiguousarray(homes, dtype=np.int32), np.array(s.sources, SOURCE),
                              s.clock == "artifact", s.step_each_stage)
+        self._watch = any(entry[0] == "native" for entry in s.policies)
         self.columns = None
         if n is not None:
             n = check_int(n, "n", 0)
@@ -275,7 +300,10 @@ class Simulation:
 
     def run(self):
         """Simulate until ``"done"``, ``"rows"`` (feed more), ``"decision"`` (see :meth:`choose`) or ``"stalled"``."""
-        return _STATES[self._sim.run()]
+        if not self._watch:
+            return _STATES[self._sim.run()]
+        with _nativepolicy.watching(self._sim):
+            return _STATES[self._sim.run()]
 
     def queue(self, pool=0):
         """Copy of a pool's ready queue, float64 [len(FEATURES), waiting]."""
@@ -296,20 +324,8 @@ class Simulation:
         return None if self._slices is None else self._slices[: self.stats["n_slice"]]
 
 
-class _Checked:
-    """A scheduler whose promises the engine verifies at every decision."""
-
-    check = True
-
-    def __init__(self, scheduler):
-        self._scheduler = scheduler
-
-    def __getattr__(self, name):
-        return getattr(self._scheduler, name)
-
-
-def _resolve(scheduler, semantics, check):
-    """Scheduler object of a name or instance; errors for what the semantics excludes."""
+def _resolve(scheduler, semantics):
+    """Scheduler object of a name, an instance or a native callable; errors for what the semantics excludes."""
     check_choice(semantics, "semantics", _schedulers.SEMANTICS)
     if isinstance(scheduler, str):
         scheduler = _schedulers.get(scheduler)
@@ -320,10 +336,7 @@ def _resolve(scheduler, semantics, check):
         what = scheduler.name if built_in else type(scheduler).__name__
         raise ValueError(f"semantics: 'artifact' exists for the public simulator's 11 policies only "
                          f"({', '.join(_schedulers.ARTIFACT_POLICIES)}), got {what!r}")
-    if not built_in and not (hasattr(scheduler, "score") or hasattr(scheduler, "pick")):
-        raise TypeError(f"scheduler: expected a name, a Scheduler or an object with score(view) or pick(view), got "
-                        f"{type(scheduler).__name__}")
-    return _Checked(scheduler) if check and not built_in else scheduler
+    return scheduler if built_in else _own(scheduler)
 
 
 def _cached(ts, key, make):
@@ -351,10 +364,10 @@ def _known_tables(ts, scheduler, semantics):
     return _cached(ts, ("own", oracle, semantics), make)
 
 
-def _system(ts, scheduler, semantics, clock, switch_cost_s, step_each_stage=False):
+def _system(ts, scheduler, semantics, clock, switch_cost_s, check=False, step_each_stage=False):
     """One accelerator: a pool with one resource; one program per trace, one stage per layer."""
     system = System(clock=clock, step_each_stage=step_each_stage)
-    system.pool(scheduler, switch_const_s=switch_cost_s, semantics=semantics)
+    system.pool(scheduler, switch_const_s=switch_cost_s, semantics=semantics, check=check)
     known = _known_tables(ts, scheduler, semantics)
     state = STATE_JOB if switch_cost_s > 0 else STATE_NONE
     for i, tr in enumerate(ts.values()):
@@ -378,7 +391,7 @@ def simulate(wl, scheduler="dysta", *, semantics=None, clock=None, switch_cost_s
     ----------
     wl : Workload or stream
         Requests; a stream (``workloads.stream_poisson``) gives them in chunks, for runs that do not fit in memory.
-    scheduler : str, Scheduler or object
+    scheduler : str, Scheduler, native callable or object
         Name (:func:`dnnsched.schedulers.names`), instance, or your own (see :mod:`dnnsched.schedulers`). An own
         scheduler's view holds what the default Dysta knows: ``remaining`` and ``next`` are pattern-aware averages
         scaled by the monitored gamma, ``isolated`` is the average; with ``oracle = True`` all three are true times.
@@ -396,8 +409,10 @@ def simulate(wl, scheduler="dysta", *, semantics=None, clock=None, switch_cost_s
         ``"none"`` keeps running sums and a latency histogram only; memory does not grow with the requests.
     timeline : bool or int
         Keep layer slices for ``result.timeline``; an int bounds their number (default 300,000).
-    check : bool
-        Verify an own scheduler's promises (`kind`, determinism) at every decision.
+    check : bool or int
+        Verify the scheduler's promises at the first `check` decisions, True: at all. A scheduler that scores is scored
+        twice and held to its `kind`; a native one is compared with its Python form; built-in ones with fixed keys are
+        held to them.
 
     Returns
     -------
@@ -408,11 +423,13 @@ def simulate(wl, scheduler="dysta", *, semantics=None, clock=None, switch_cost_s
     ValueError
         Unknown scheduler or semantics, negative cost, infinite deadline under a slack-based scheduler.
     StateError
-        A scheduler picked a slot out of range, gave a NaN score or broke its promise; the message has time and
-        request.
+        A scheduler picked a slot out of range, gave a NaN score, broke its promise or, under `check`, its native and
+        Python forms differ; the message has time and request. An exception of the scheduler's own comes through with
+        a note of both.
     """
     semantics = semantics or "paper"
-    scheduler = _resolve(scheduler, semantics, check)
+    scheduler = _resolve(scheduler, semantics)
+    check = _decisions(check)
     clock = check_choice(clock or ("artifact" if semantics == "artifact" else "monotonic"), "clock",
                          ("monotonic", "artifact"))
     switch_cost_s = check_number(switch_cost_s, "switch_cost_s", 0)
@@ -428,9 +445,9 @@ def simulate(wl, scheduler="dysta", *, semantics=None, clock=None, switch_cost_s
     if not stream and warmup >= wl.n > 0:
         raise ValueError(f"warmup: expected less than the {wl.n} requests, got {warmup}")
     def build():
-        return _system(wl.traces, scheduler, semantics, clock, switch_cost_s)
+        return _system(wl.traces, scheduler, semantics, clock, switch_cost_s, check)
 
-    fixed = isinstance(scheduler, _schedulers.Scheduler)  # a built-in one hashes by its parameters
+    fixed = isinstance(scheduler, _schedulers.Scheduler) and not check  # a built-in one hashes by its parameters
     system = _cached(wl.traces, ("system", scheduler, semantics, clock, switch_cost_s), build) if fixed else build()
     config = {"scheduler": getattr(scheduler, "name", type(scheduler).__name__), "semantics": semantics,
               "clock": clock, "switch_cost_s": switch_cost_s, "warmup": warmup, "record": record,

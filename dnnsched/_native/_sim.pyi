@@ -5,8 +5,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_HIST: int
+N_PARAM: int
+PARAM_USER: int
+PICK_ERROR: int
+PICK_IDLE: int
 POLICY_ABI: int
 features: tuple[str, ...]
+params: dict[str, int]
 sizes: dict[str, int]
 
 @final
@@ -17,7 +22,7 @@ class Sim:
         stages: NDArray[np.void],
         programs: NDArray[np.void],
         pools: NDArray[np.void],
-        policies: list[Any],
+        policies: list[tuple[Any, ...]],
         resources: NDArray[np.void],
         switches: list[NDArray[np.float64] | None],
         scenario: NDArray[np.void],
@@ -58,12 +63,14 @@ class Sim:
     def sums(self, sums: NDArray[np.void], hist: NDArray[np.int64], warmup: int, /) -> None: ...
     def slices(self, out: NDArray[np.void], /) -> None: ...
     def run(self, fuel: int = 100000, /) -> int: ...
+    def swallowed(self, exception: BaseException, /) -> None: ...
     def queue(self, pool: int, /) -> NDArray[np.float64]: ...
     def choose(self, slot: int, /) -> None: ...
     def stats(self) -> dict[str, Any]: ...
 
 def hist_middles() -> NDArray[np.float64]: ...
 def builtin() -> list[str]: ...
+def capsule(obj: object, /) -> tuple[str | None, int, int]: ...
 def timeline(
     write: Callable[[bytes], object],
     slices: NDArray[np.void],

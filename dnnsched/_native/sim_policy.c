@@ -85,8 +85,6 @@ struct py_policy {
     view_object *view;
     control_object *control;
     double *scratch; /* a lone job's columns, copied from the engine's stack */
-    dns_class promised;
-    int check;
 };
 
 /* Adds where the simulation stood to the exception that is set. */
@@ -189,49 +187,6 @@ call_score(double now, int64_t n, const double *feat, int64_t ld, const double *
     if (scores(user, now, n, feat, ld, param, out) < 0) {
         out[0] = NAN; /* stops the run; the exception says why */
     }
-}
-
-/* check=True: every decision scores the whole queue and holds the policy to its class's promise.
- * The private columns remember (score, stages done + 1) of the last look. */
-static int64_t
-checked_pick(double now, int64_t n, const double *feat, int64_t ld, const double *param, void *user)
-{
-    py_policy *p = user;
-    double *out = malloc((size_t)n * 2 * sizeof *out);
-    if (out == NULL) {
-        (void)PyErr_NoMemory();
-        return DNS_PICK_ERROR;
-    }
-    int64_t at = 0;
-    if (scores(p, now, n, feat, ld, param, out) < 0 ||
-        scores(p, now, n, feat, ld, param, out + n) < 0) {
-        free(out);
-        return DNS_PICK_ERROR;
-    }
-    double *was = (double *)(uintptr_t)(feat + DNS_F_PRIVATE0 * ld), *seen = was + ld;
-    for (int64_t i = 0; i < n; i++) {
-        const double stage = feat[DNS_F_STAGE * ld + i] + 1.0;
-        const int fixed = seen[i] != 0.0 && (p->promised == DNS_CLASS_ARRIVAL ||
-                                             (p->promised == DNS_CLASS_OWN && seen[i] == stage));
-        if (isnan(out[i]) || out[i] != out[n + i] || (fixed && out[i] != was[i])) {
-            char text[192];
-            (void)PyOS_snprintf(
-                text, sizeof text, "check: the score of request %lld %s at t = %.9g s",
-                (long long)feat[DNS_F_JOB * ld + i],
-                isnan(out[i])          ? "is NaN"
-                : out[i] != out[n + i] ? "differs between two calls with the same view"
-                                       : "moved although the scheduler's kind promises it does not",
-                now);
-            PyErr_SetString(p->view->state_error, text);
-            free(out);
-            return DNS_PICK_ERROR;
-        }
-        was[i] = out[i];
-        seen[i] = stage;
-        at = out[i] < out[at] ? i : at;
-    }
-    free(out);
-    return at;
 }
 
 static int
@@ -414,9 +369,10 @@ read_needs(PyObject *obj, uint64_t *out)
 {
     int bad = 0;
     PyObject *needs = method(obj, "needs", &bad);
-    const uint64_t user = ((UINT64_C(1) << DNS_N_USER) - 1) << DNS_F_USER0;
+    const uint64_t own = ((UINT64_C(1) << DNS_N_USER) - 1) << DNS_F_USER0 |
+                         DNS_NEED(DNS_F_PRIVATE0) | DNS_NEED(DNS_F_PRIVATE1);
     if (needs == NULL) {
-        *out = ((UINT64_C(1) << DNS_N_FEATURE) - 1) & ~user;
+        *out = ((UINT64_C(1) << DNS_N_FEATURE) - 1) & ~own;
         return bad ? -1 : 0;
     }
     PyObject *list = PySequence_Fast(needs, "scheduler.needs: expected a sequence of column names");
@@ -448,6 +404,12 @@ read_needs(PyObject *obj, uint64_t *out)
     return 0;
 }
 
+int
+sim_policy_declared(PyObject *obj, dns_policy *out)
+{
+    return read_kind(obj, &out->klass) < 0 || read_needs(obj, &out->need) < 0 ? -1 : 0;
+}
+
 static int
 bind_methods(py_policy *p, dns_policy *out)
 {
@@ -460,11 +422,7 @@ bind_methods(py_policy *p, dns_policy *out)
         p->hook[h] = method(p->obj, hook_names[h], &bad);
         out->hooks |= p->hook[h] != NULL ? DNS_HOOK_BIT(h) : 0;
     }
-    PyObject *check = method(p->obj, "check", &bad);
-    p->check = check != NULL ? PyObject_IsTrue(check) : 0;
-    Py_XDECREF(check);
-    if (bad || p->check < 0 || read_kind(p->obj, &out->klass) < 0 ||
-        read_needs(p->obj, &out->need) < 0) {
+    if (bad || sim_policy_declared(p->obj, out) < 0) {
         return -1;
     }
     if (p->score == NULL && p->pick == NULL && p->batch == NULL) {
@@ -504,19 +462,11 @@ sim_policy_new(PyObject *obj, PyObject *owner, sim_arena *arena, PyTypeObject *v
     p->view->owner = Py_NewRef(owner);
     p->view->state_error = Py_NewRef(state_error);
     p->control->state_error = Py_NewRef(state_error);
-    p->promised = out->klass;
     out->score = p->pick == NULL && p->score != NULL ? call_score : NULL;
     out->pick = p->pick != NULL ? call_pick : NULL;
     out->batch = p->batch != NULL ? call_batch : NULL;
     out->outcome = p->outcome != NULL ? call_outcome : NULL;
     out->on = out->hooks != 0 ? call_hook : NULL;
-    if (p->check && p->pick == NULL && p->score != NULL) {
-        out->klass = DNS_CLASS_PICK;
-        out->score = NULL;
-        out->pick = checked_pick;
-        out->need |= DNS_NEED(DNS_F_JOB) | DNS_NEED(DNS_F_STAGE) | DNS_NEED(DNS_F_PRIVATE0) |
-                     DNS_NEED(DNS_F_PRIVATE1);
-    }
     p->view->need = out->need;
     return p;
 }

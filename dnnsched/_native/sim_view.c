@@ -12,6 +12,14 @@ const char *const sim_feature_names[DNS_N_FEATURE] = {
     "user1",   "user2",        "user3",    "user4",     "user5", "user6",    "user7",
     "gamma",   "inv_isolated", "private0", "private1"};
 
+const sim_param_name sim_param_names[SIM_N_PARAM_NAME] = {{"abi", DNS_P_ABI},
+                                                          {"pool", DNS_P_POOL},
+                                                          {"resource", DNS_P_RESOURCE},
+                                                          {"state", DNS_P_STATE},
+                                                          {"n_running", DNS_P_N_RUNNING},
+                                                          {"more_arrivals", DNS_P_MORE_ARRIVALS},
+                                                          {"flush", DNS_P_FLUSH}};
+
 /* -- view ------------------------------------------------------------------------------------- */
 
 static int
@@ -103,18 +111,9 @@ view_getattro(PyObject *self, PyObject *name)
     if (strcmp(s, "n") == 0) {
         return PyLong_FromLongLong(v->n);
     }
-    static const struct {
-        const char *name;
-        int index;
-    } params[] = {{"pool", DNS_P_POOL},
-                  {"resource", DNS_P_RESOURCE},
-                  {"state", DNS_P_STATE},
-                  {"n_running", DNS_P_N_RUNNING},
-                  {"more_arrivals", DNS_P_MORE_ARRIVALS},
-                  {"flush", DNS_P_FLUSH}};
-    for (size_t i = 0; i < sizeof params / sizeof *params; i++) {
-        if (strcmp(s, params[i].name) == 0) {
-            return PyLong_FromDouble(v->param[params[i].index]);
+    for (size_t i = 0; i < SIM_N_PARAM_NAME; i++) {
+        if (strcmp(s, sim_param_names[i].name) == 0) {
+            return PyLong_FromDouble(v->param[sim_param_names[i].index]);
         }
     }
     return PyObject_GenericGetAttr(self, name);

@@ -30,4 +30,12 @@ int sim_view_types(PyObject *module, PyTypeObject **view, PyTypeObject **control
 /* Lower-case column names, DNS_N_FEATURE of them. */
 extern const char *const sim_feature_names[DNS_N_FEATURE];
 
+/* The engine's parameters by name (the policy's own follow from DNS_PARAM_USER on). */
+typedef struct sim_param_name {
+    const char *name;
+    int index;
+} sim_param_name;
+#define SIM_N_PARAM_NAME 7
+extern const sim_param_name sim_param_names[SIM_N_PARAM_NAME];
+
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sim_native.h"
 #include "sim_policy.h"
 #include "sim_timeline.h"
 
@@ -18,11 +19,11 @@ typedef struct sim_object {
     PyObject *owner; /* arena capsule, NULL when every policy is native */
     PyObject *keep;  /* list: arrays that the engine borrows */
     PyObject *chunk; /* tuple: columns of the rows fed last */
-    py_policy **policies;
+    PyObject *lost;  /* exception that a native callback could not hand on */
+    sim_own *own;
     dns_policy *specs;
-    double **params;
     int32_t n_pool, n_resource, n_program, n_owner, n_column;
-    int native, busy;
+    int native, busy, swallowed;
     module_state *state;
 } sim_object;
 
@@ -90,49 +91,6 @@ read_tables(sim_object *self, PyObject *list, int32_t *n)
     return tables;
 }
 
-/* One policy: (name, params f8[n]) for a built-in one, else a Python scheduler. */
-static int
-read_policy(sim_object *self, PyObject *item, int32_t i)
-{
-    dns_policy *spec = &self->specs[i];
-    if (!PyTuple_Check(item)) {
-        sim_arena *arena =
-            self->owner == NULL ? NULL : PyCapsule_GetPointer(self->owner, "dnnsched.arena");
-        if (arena == NULL) {
-            return -1;
-        }
-        self->policies[i] =
-            sim_policy_new(item, self->owner, arena, self->state->view_type,
-                           self->state->control_type, self->state->base.state_error, spec);
-        return self->policies[i] == NULL ? -1 : 0;
-    }
-    const char *name = NULL;
-    PyObject *params = NULL;
-    if (!PyArg_ParseTuple(item, "sO", &name, &params)) {
-        return -1;
-    }
-    PyArrayObject *pa = dnspy_want(params, "policy parameters", NPY_DOUBLE, 1, DNSPY_IN);
-    if (pa == NULL) {
-        return -1;
-    }
-    const int n_param = dns_sched_get(name, self->state->base.isa, spec);
-    if (n_param < 0) {
-        PyErr_Format(PyExc_ValueError, "policy: no built-in scheduler '%s'", name);
-        return -1;
-    }
-    if (PyArray_SIZE(pa) != n_param) {
-        PyErr_Format(PyExc_ValueError, "policy '%s': expected %d parameters, got %zd", name,
-                     n_param, (Py_ssize_t)PyArray_SIZE(pa));
-        return -1;
-    }
-    if (keep(self, params) < 0) {
-        return -1;
-    }
-    spec->param = PyArray_DATA(pa);
-    spec->n_param = n_param;
-    return 0;
-}
-
 /* pools: records without the policy pointer, in the order of dns_pool_spec. */
 typedef struct pool_record {
     int32_t res0, res1, max_batch, external;
@@ -158,7 +116,11 @@ read_pools(sim_object *self, PyObject *pools, PyObject *policies)
     }
     self->native = 1;
     for (int32_t i = 0; i < n; i++) {
-        self->native = self->native && PyTuple_Check(PyList_GetItem(policies, i));
+        const int native = sim_own_native(PyList_GetItem(policies, i));
+        if (native < 0) {
+            return NULL;
+        }
+        self->native = self->native && native;
     }
     if (!self->native) {
         sim_arena *arena = NULL;
@@ -168,15 +130,23 @@ read_pools(sim_object *self, PyObject *pools, PyObject *policies)
         }
     }
     dns_pool_spec *out = PyMem_Calloc((size_t)n + 1, sizeof *out);
-    self->policies = PyMem_Calloc((size_t)n + 1, sizeof *self->policies);
+    self->own = PyMem_Calloc((size_t)n + 1, sizeof *self->own);
     self->specs = PyMem_Calloc((size_t)n + 1, sizeof *self->specs);
     self->n_pool = n;
-    if (out == NULL || self->policies == NULL || self->specs == NULL) {
+    if (out == NULL || self->own == NULL || self->specs == NULL) {
         PyMem_Free(out);
         return (dns_pool_spec *)PyErr_NoMemory();
     }
+    const sim_own_context context = {self->state->base.isa,
+                                     self->owner,
+                                     self->state->view_type,
+                                     self->state->control_type,
+                                     self->state->base.state_error,
+                                     &self->swallowed};
     for (int32_t i = 0; i < n; i++) {
-        if (read_policy(self, PyList_GetItem(policies, i), i) < 0) {
+        PyObject *item = PyList_GetItem(policies, i);
+        if (keep(self, item) < 0 ||
+            sim_own_read(&self->own[i], item, &context, &self->specs[i]) < 0) {
             PyMem_Free(out);
             return NULL;
         }
@@ -306,9 +276,10 @@ sim_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->keep);
     Py_VISIT(self->chunk);
-    for (int32_t i = 0; self->policies != NULL && i < self->n_pool; i++) {
-        if (self->policies[i] != NULL) {
-            const int r = sim_policy_traverse(self->policies[i], visit, arg);
+    Py_VISIT(self->lost);
+    for (int32_t i = 0; self->own != NULL && i < self->n_pool; i++) {
+        if (self->own[i].python != NULL) {
+            const int r = sim_policy_traverse(self->own[i].python, visit, arg);
             if (r != 0) {
                 return r;
             }
@@ -323,10 +294,11 @@ sim_clear(PyObject *op)
     sim_object *self = (sim_object *)op;
     dns_sim_destroy(self->sim);
     self->sim = NULL;
-    for (int32_t i = 0; self->policies != NULL && i < self->n_pool; i++) {
-        sim_policy_free(self->policies[i]);
-        self->policies[i] = NULL;
+    for (int32_t i = 0; self->own != NULL && i < self->n_pool; i++) {
+        sim_policy_free(self->own[i].python);
+        self->own[i].python = NULL;
     }
+    Py_CLEAR(self->lost);
     Py_CLEAR(self->keep);
     Py_CLEAR(self->chunk);
     Py_CLEAR(self->owner);
@@ -340,7 +312,7 @@ sim_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
     (void)sim_clear(op);
-    PyMem_Free(self->policies);
+    PyMem_Free(self->own);
     PyMem_Free(self->specs);
     type->tp_free(op);
     Py_DECREF(type);
@@ -513,6 +485,43 @@ sim_slices(sim_object *self, PyObject *out)
     return done(self, dns_sim_slices(self->sim, slices, n, &err), &err);
 }
 
+PyDoc_STRVAR(swallowed_doc,
+             "swallowed($self, exception, /)\n--\n\n"
+             "Tell the run that is under way in this thread that a native callback lost an "
+             "exception.");
+
+static PyObject *
+sim_swallowed(sim_object *self, PyObject *exception)
+{
+    if (!PyExceptionInstance_Check(exception)) {
+        return PyErr_Format(PyExc_TypeError, "exception: expected an exception, got %.100s",
+                            Py_TYPE(exception)->tp_name);
+    }
+    if (self->lost == NULL) {
+        self->lost = Py_NewRef(exception);
+        self->swallowed = 1;
+    }
+    Py_RETURN_NONE;
+}
+
+/* Sets the exception that a callback lost, with a note on where the simulation stood. */
+static void
+raise_lost(sim_object *self, const char *message)
+{
+    PyObject *lost = self->lost;
+    self->lost = NULL;
+    PyErr_Clear();
+    if (message[0] != '\0') {
+        PyObject *r = PyObject_CallMethod(lost, "add_note", "s", message);
+        if (r == NULL) {
+            PyErr_Clear();
+        }
+        Py_XDECREF(r);
+    }
+    PyErr_SetObject((PyObject *)Py_TYPE(lost), lost);
+    Py_DECREF(lost);
+}
+
 PyDoc_STRVAR(
     run_doc,
     "run($self, fuel=100000, /)\n--\n\n"
@@ -542,6 +551,9 @@ sim_run(sim_object *self, PyObject *const *a, Py_ssize_t nargs)
         }
         else {
             st = dns_sim_run(self->sim, fuel < 4096 ? fuel : 4096, &state, &err);
+        }
+        if (self->lost != NULL) {
+            raise_lost(self, err.message);
         }
         if (PyErr_Occurred() || PyErr_CheckSignals() < 0) {
             self->busy = 0;
@@ -652,6 +664,7 @@ static PyMethodDef sim_methods[] = {
     {"sums", (PyCFunction)(void (*)(void))sim_sums, METH_FASTCALL, sums_doc},
     {"slices", (PyCFunction)(void (*)(void))sim_slices, METH_O, slices_doc},
     {"run", (PyCFunction)(void (*)(void))sim_run, METH_FASTCALL, run_doc},
+    {"swallowed", (PyCFunction)(void (*)(void))sim_swallowed, METH_O, swallowed_doc},
     {"queue", (PyCFunction)(void (*)(void))sim_queue, METH_O, queue_doc},
     {"choose", (PyCFunction)(void (*)(void))sim_choose, METH_O, choose_doc},
     {"stats", (PyCFunction)(void (*)(void))sim_stats, METH_NOARGS, stats_doc},
@@ -705,6 +718,7 @@ builtin(PyObject *module, PyObject *unused)
 
 static PyMethodDef module_methods[] = {{"hist_middles", hist_middles, METH_NOARGS, middles_doc},
                                        {"builtin", builtin, METH_NOARGS, builtin_doc},
+                                       {"capsule", sim_capsule, METH_O, sim_capsule_doc},
                                        {"timeline", sim_timeline, METH_VARARGS, sim_timeline_doc},
                                        {NULL, NULL, 0, NULL}};
 
@@ -733,8 +747,8 @@ module_exec(PyObject *m)
                     PyModule_AddObjectRef(m, "features", features) < 0;
     Py_XDECREF(sizes);
     Py_XDECREF(features);
-    return bad || PyModule_AddIntConstant(m, "N_HIST", DNS_HIST_N) < 0 ||
-                   PyModule_AddIntConstant(m, "POLICY_ABI", DNS_POLICY_ABI) < 0
+    return bad || sim_native_constants(m) < 0 ||
+                   PyModule_AddIntConstant(m, "N_HIST", DNS_HIST_N) < 0
                ? -1
                : 0;
 }
