@@ -111,9 +111,9 @@ def _from_ctypes(fn):
     import ctypes
 
     if fn.argtypes is None:
-        return ctypes.cast(fn, ctypes.c_void_p).value, None, 0
+        return None, None, 0
     args = ", ".join(_ctypes_type(t) for t in fn.argtypes)
-    return ctypes.cast(fn, ctypes.c_void_p).value, f"{_ctypes_type(fn.restype)} ({args})", 0
+    return ctypes.cast(fn, ctypes.c_void_p).value or 0, f"{_ctypes_type(fn.restype)} ({args})", 0
 
 
 def _from_cffi(fn):
@@ -269,9 +269,9 @@ class Native:
         if form is not None:
             check_choice(form, "form", FORMS)
         self._address, signature, context = found
-        label = name or getattr(fn, "__name__", None)
-        self._declare(_form(signature, label or type(fn).__name__, form), kind, needs, params, oracle,
-                      label if isinstance(label, str) else type(fn).__name__)
+        label = getattr(fn, "__name__", None)
+        label = name or (label if isinstance(label, str) and label.isidentifier() else type(fn).__name__)
+        self._declare(_form(signature, label, form), kind, needs, params, oracle, label)
         self._alive = (fn, user)
         self._user = context if user is None else _address(user)
         self._python = python

@@ -17,8 +17,8 @@ typedef struct py_policy py_policy;
 py_policy *sim_policy_new(PyObject *obj, PyObject *owner, sim_arena *arena, PyTypeObject *view_type,
                           PyTypeObject *control_type, PyObject *state_error, dns_policy *out);
 void sim_policy_free(py_policy *p);
-/* Reads obj.kind and obj.needs (absent: "pick", all but user and private columns) into out->klass and
- * out->need; -1 with an exception. */
+/* Reads obj.kind and obj.needs (absent: "pick", all but user and private columns) into out->klass
+ * and out->need; -1 with an exception. */
 int sim_policy_declared(PyObject *obj, dns_policy *out);
 int sim_policy_traverse(py_policy *p, visitproc visit, void *arg);
 

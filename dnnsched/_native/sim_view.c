@@ -12,13 +12,10 @@ const char *const sim_feature_names[DNS_N_FEATURE] = {
     "user1",   "user2",        "user3",    "user4",     "user5", "user6",    "user7",
     "gamma",   "inv_isolated", "private0", "private1"};
 
-const sim_param_name sim_param_names[SIM_N_PARAM_NAME] = {{"abi", DNS_P_ABI},
-                                                          {"pool", DNS_P_POOL},
-                                                          {"resource", DNS_P_RESOURCE},
-                                                          {"state", DNS_P_STATE},
-                                                          {"n_running", DNS_P_N_RUNNING},
-                                                          {"more_arrivals", DNS_P_MORE_ARRIVALS},
-                                                          {"flush", DNS_P_FLUSH}};
+const sim_param_name sim_param_names[SIM_N_PARAM_NAME] = {
+    {"abi", DNS_P_ABI},     {"pool", DNS_P_POOL},           {"resource", DNS_P_RESOURCE},
+    {"state", DNS_P_STATE}, {"n_running", DNS_P_N_RUNNING}, {"more_arrivals", DNS_P_MORE_ARRIVALS},
+    {"flush", DNS_P_FLUSH}};
 
 /* -- view ------------------------------------------------------------------------------------- */
 

@@ -137,12 +137,9 @@ read_pools(sim_object *self, PyObject *pools, PyObject *policies)
         PyMem_Free(out);
         return (dns_pool_spec *)PyErr_NoMemory();
     }
-    const sim_own_context context = {self->state->base.isa,
-                                     self->owner,
-                                     self->state->view_type,
-                                     self->state->control_type,
-                                     self->state->base.state_error,
-                                     &self->swallowed};
+    const sim_own_context context = {self->state->base.isa,         self->owner,
+                                     self->state->view_type,        self->state->control_type,
+                                     self->state->base.state_error, &self->swallowed};
     for (int32_t i = 0; i < n; i++) {
         PyObject *item = PyList_GetItem(policies, i);
         if (keep(self, item) < 0 ||
