@@ -16,7 +16,6 @@ from test_sim_own import MyDysta, MyEdf, MyPickSjf, two
 
 import dnnsched as ds
 from dnnsched import _nativepolicy, features
-from dnnsched.report import rundir
 from dnnsched.sim import Simulation, System
 
 
@@ -50,7 +49,7 @@ first = made.pick_callback(lambda now, n, feat, ld, param, user: 0)
 
 
 def requests_csv(path, wl, scheduler):
-    rundir.write_requests(path, ds.simulate(wl, scheduler), wl, run_id="r", replication=0)
+    ds.simulate(wl, scheduler).frame(run_id="r", replication=0).write(path)
     return path.read_bytes()
 
 
@@ -466,6 +465,7 @@ def test_one_python_pool_makes_the_run_hold_the_lock(compiled):
     assert counts[0] > 0
 
 
+HERE = str(Path(__file__).parent)
 ENDLESS = """
 import signal, sys
 import numpy as np
@@ -491,7 +491,7 @@ def interrupt(*arguments):
     import signal
 
     child = subprocess.Popen([sys.executable, "-c", ENDLESS, *arguments], stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)})
+                             stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": HERE})
     try:
         assert child.stdout.readline().strip() == "ready"
         signal.sigtimedwait([], 1.0)

@@ -92,7 +92,8 @@ def test_no_package_is_imported():
         return 0
     assert not {"numba", "cffi", "_cffi_backend", "scipy"} & set(sys.modules), "use"
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, env={"PYTHONPATH": str(Path(__file__).parent)})
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True,
+                   env={"PYTHONPATH": str(Path(__file__).parent)})
 
 
 # --- wrong signatures --------------------------------------------------------------------------------------------
