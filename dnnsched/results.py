@@ -146,7 +146,14 @@ class Result(_Run):
             load = _load(r["isolated_s"].sum(), r["arrival_s"][0], r["arrival_s"][-1], len(r))
             self.metrics["offered_load"], self.metrics["saturated"] = load, bool(load >= 1.0)
             self._system_metrics(self.metrics, r["arrival_s"][0], r["finish_s"].max())
-        self.timeline = None if sim.slices is None else Timeline(self, sim.slices, self.stats["lost_slices"])
+        self.timeline = None if sim.slices is None else self._timeline(sim)
+
+    def _timeline(self, sim):
+        names = ("arrival_s", "first_start_s", "finish_s", "deadline_s", "status", "n_preempt")
+        rows = {name: self.requests[name] for name in names} | {"key": self.requests["model"]}
+        about = {**{k: v for k, v in self.config.items() if k != "record"}, "workload": self.workload_meta,
+                 "notes": self.notes}
+        return Timeline(sim.slices, self.stats["lost_slices"], rows, self.traces, ["accelerator 0"], about)
 
     def metrics_by(self, group):
         """Metrics per ``"model"``, ``"pattern"``, ``"key"`` or ``"priority"``: dict label -> dict."""

@@ -16,6 +16,7 @@ from ._arrays import check_choice, check_int, check_number
 from ._native import _sim
 from .errors import StateError
 from .results import Result, StreamResult
+from .timeline import Timeline
 
 __all__ = ["AXES", "DELAY", "FEATURES", "Simulation", "System", "home", "simulate"]
 
@@ -59,7 +60,7 @@ SUMS = _record("sums", [("n", "i8"), ("violations", "i8"), ("dropped", "i8"), ("
                         ("service_s", "f8"), ("alone_s", "f8"), ("first_arrival_s", "f8"), ("last_arrival_s", "f8"),
                         ("last_finish_s", "f8")])
 SLICE = _record("slice", [("t0_s", "f8"), ("t1_s", "f8"), ("id", "i8"), ("resource", "i4"), ("stage", "i4"),
-                          ("program", "i4"), ("n", "i4")])
+                          ("program", "i4"), ("n", "i4"), ("pool", "i4"), ("n_preempt", "i4")])
 SOURCE = _record("source", [("row0", "i8"), ("n", "i8"), ("window", "i8"), ("burst", "i8"), ("n_min", "i8"),
                             ("think_off", "i8"), ("until_s", "f8"), ("think", "i4")])
 
@@ -288,7 +289,8 @@ class Simulation:
             self.sums = np.zeros(len(s.programs), SUMS)
             self.hist = np.zeros((len(s.programs), _sim.N_HIST), np.int64)
             self._sim.sums(self.sums, self.hist, warmup)
-        self._slices = None
+        self._slices, self._fed = None, []
+        self._pools, self._programs = list(s.pools), len(s.programs)
         if slices:
             self._slices = np.zeros(slices, SLICE)
             self._sim.slices(self._slices)
@@ -297,6 +299,11 @@ class Simulation:
              exit_at=None, user=None, final=True):
         """Give the next rows, in arrival order; None takes a column's default."""
         self._sim.feed(arrival, deadline, priority, program, sample, owner, pos0, exit_at, user, final)
+        if self._slices is not None:
+            n = len(arrival)
+            self._fed.append((np.array(arrival, np.float64),
+                              np.full(n, math.inf) if deadline is None else np.array(deadline, np.float64),
+                              np.zeros(n, np.int32) if program is None else np.array(program, np.int32)))
 
     def run(self):
         """Simulate until ``"done"``, ``"rows"`` (feed more), ``"decision"`` (see :meth:`choose`) or ``"stalled"``."""
@@ -322,6 +329,35 @@ class Simulation:
     def slices(self):
         """Recorded stage slices, structured array in the order of their ends."""
         return None if self._slices is None else self._slices[: self.stats["n_slice"]]
+
+    def timeline(self, names=None):
+        """What ran when, so far.
+
+        Parameters
+        ----------
+        names : sequence of str, optional
+            A name per program; requests are grouped by it.
+
+        Returns
+        -------
+        dnnsched.timeline.Timeline
+
+        Raises
+        ------
+        StateError
+            If the simulation keeps no slices or no request columns.
+        """
+        if self._slices is None or self.columns is None:
+            raise StateError("timeline: expected a Simulation(system, n, slices=...) that keeps both")
+        arrival, deadline, program = (np.concatenate(c) for c in zip(*self._fed, strict=True)) if self._fed else (
+            np.zeros(0), np.zeros(0), np.zeros(0, np.int32))
+        rows = {"arrival_s": arrival, "deadline_s": deadline, "key": program}
+        rows |= {c: self.columns[c][:len(arrival)] for c in ("first_start_s", "finish_s", "status", "n_preempt")}
+        if names is None:
+            names = [f"program {i}" for i in range(self._programs)]
+        resources = [f"pool {at} accelerator {i}" if len(self._pools) > 1 else f"accelerator {i}"
+                     for at, pool in enumerate(self._pools) for i in range(pool[1] - pool[0])]
+        return Timeline(self.slices, self.stats["lost_slices"], rows, names, resources, {})
 
 
 def _resolve(scheduler, semantics):

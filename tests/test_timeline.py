@@ -3,11 +3,14 @@
 import collections
 import gzip
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import sim_cases
 
 import dnnsched as ds
+from dnnsched.sim import DELAY, Simulation, System
 
 
 @pytest.fixture(scope="module")
@@ -118,13 +121,165 @@ def test_marks_and_counter(run, tmp_path):
     gave_way = collections.Counter(e["args"]["request"] for e in phases["i"] if e["name"] == "preempted")
     assert [gave_way[i] for i in range(len(run.requests))] == run.requests["n_preempt"].tolist()
     assert sum(gave_way.values()) > 0
-    levels = [e["args"]["requests"] for e in phases["C"]]
-    assert len(levels) == 2 * len(run.requests)
-    assert levels[-1] == 0
-    assert min(levels) == 0
-    times = [e["ts"] for e in phases["C"]]
-    assert times == sorted(times)
-    assert set(np.abs(np.diff([0, *levels])).tolist()) == {1}
+
+
+def values_at(events, name, field, times):
+    """A counter's value just after each time (ns), 0 before its first event."""
+    mine = [(nanoseconds(e, "ts"), e["args"][field]) for e in events if e["name"] == name]
+    assert [t for t, _ in mine] == sorted({t for t, _ in mine}), "one value per instant"
+    at = np.searchsorted([t for t, _ in mine], times, side="right")
+    return np.array([0, *(v for _, v in mine)])[at]
+
+
+def check_counters(result, phases, rows):
+    """Counters against interval counts from the recorded columns and slices."""
+    s = result.timeline.slices if hasattr(result, "timeline") and not callable(result.timeline) else result.slices
+    start, end = (np.round(s[c] * 1e9) for c in ("t0_s", "t1_s"))
+    arrival, finish = (np.round(rows[c] * 1e9) for c in ("arrival_s", "finish_s"))
+    times = np.unique(np.concatenate([start, end, arrival, finish, (start + end) // 2]))
+    running = (start <= times[:, None]).sum(1) - (end <= times[:, None]).sum(1)
+    live = (arrival <= times[:, None]).sum(1) - (finish <= times[:, None]).sum(1)
+    busy = ((start <= times[:, None]) / s["n"]).sum(1) - ((end <= times[:, None]) / s["n"]).sum(1)
+    np.testing.assert_array_equal(values_at(phases["C"], "requests", "running", times), running)
+    np.testing.assert_array_equal(values_at(phases["C"], "requests", "waiting", times), live - running)
+    np.testing.assert_allclose(values_at(phases["C"], "utilization", "accelerators", times), busy, atol=1e-9)
+
+
+def test_counters(run, tmp_path):
+    phases, _, _ = write(run, tmp_path / "t.json")
+    check_counters(run, phases, run.requests)
+
+
+# --- the acceptance test: random workloads, and systems with several resources --------------------------
+
+def random_system(seed):
+    """Pools of one to three resources, batches, a bounded queue, travel, early exits; (simulation, finished)."""
+    bits = np.random.default_rng(seed)
+    s = System(owners=1)
+    samples = 5
+    hold = s.table(bits.uniform(0.2, 1.0, (samples, 4)), ("sample",))
+    link = s.table([0.125], ())
+    batch = s.table(0.25 + 0.25 * np.arange(1, 4)[:, None], ("load",))
+    front = s.pool("fcfs", n=int(bits.integers(1, 4)), cap=int(bits.choice([0, 3])))
+    back = s.pool(("batch_fcfs", [3]), n=int(bits.integers(1, 3)), max_batch=3)
+    s.program([{"pool": front, "hold": hold, "hold_column": 0, "delay": link},
+               {"pool": back, "hold": batch}])
+    s.program([{"pool": DELAY, "delay": link}, {"pool": front, "hold": hold, "hold_column": 1},
+               {"pool": front, "hold": hold, "hold_column": 2}])
+    n = int(bits.choice([0, 1, 40]))
+    sim = Simulation(s, n, slices=1000)
+    arrival = np.sort(np.round(bits.uniform(0, 12, n), bits.choice([1, 9])))
+    sim.feed(arrival, program=bits.integers(0, 2, n).astype(np.int32),
+             sample=bits.integers(0, samples, n).astype(np.int32), deadline=arrival + bits.uniform(0.1, 4, n))
+    assert sim.run() == "done"
+    return sim
+
+
+def check_item_08(timeline, path, busy_s, rows, cap):
+    """The acceptance list for one run; `rows`: its columns by name."""
+    timeline.to_chrome_trace(path)
+    phases, _ = load(path)
+    tracks = collections.defaultdict(list)
+    for e in phases["X"]:
+        tracks[e["pid"], e["tid"]].append((nanoseconds(e, "ts"), nanoseconds(e, "ts") + nanoseconds(e, "dur")))
+    for slices in tracks.values():
+        open_ends = []
+        for start, end in sorted(slices, key=lambda x: (x[0], -x[1])):
+            while open_ends and open_ends[-1] <= start:
+                open_ends.pop()
+            assert not open_ends or end <= open_ends[-1], "slices of a track nest"
+            open_ends.append(end)
+    for resource, busy in enumerate(busy_s):
+        mine = [e["dur"] for e in layers(phases) if e["tid"] == resource]
+        assert sum(mine) * 1e-6 == pytest.approx(busy, abs=1e-9 * (1 + len(mine)))
+        ends = 0
+        for start, end in sorted(tracks[1, resource]):
+            assert start >= ends, "an accelerator runs one thing at a time"
+            ends = end
+    begun, ended = (collections.Counter((e["id2"]["local"], e["name"], e["cat"]) for e in phases[ph]) for ph in "be")
+    assert begun == ended
+    assert sorted(int(i) for i, _, _ in begun) == list(range(len(rows["finish_s"])))
+    started = set(np.flatnonzero(~np.isnan(rows["first_start_s"])).tolist())
+    assert {int(e["id2"]["local"]) for e in phases["n"]} == started
+    assert {e["id"] for e in phases["s"]} == {e["id"] for e in phases["f"]} == started
+    marks = collections.Counter(e["args"]["request"] for e in phases["i"] if e["name"] == "preempted")
+    assert [marks[i] for i in range(len(rows["finish_s"]))] == rows["n_preempt"].tolist()
+    assert {e["args"]["request"] for e in phases["i"] if e["name"] == "dropped"} == set(
+        np.flatnonzero(rows["status"] == 2).tolist())
+    total, worked = sum(len(v) for ph, v in phases.items() if ph != "M"), sum(e["dur"] for e in layers(phases)) * 1e-6
+    if total > cap:
+        written, cut = timeline.to_chrome_trace(path, max_events=cap)
+        phases, _ = load(path)
+        events = [e for ph, v in phases.items() if ph != "M" for e in v]
+        assert cap >= written == len(events)
+        note, = (e["args"]["name"] for e in phases["M"] if e["name"] == "dnnsched_cut")
+        assert note.endswith(f": {cut}")
+        assert cut == total - (written - 1)
+        mark, = (e for e in phases["i"] if e["name"] == "cut here")
+        assert mark["args"]["left_out"] == cut
+        assert max(e["ts"] for e in events) <= mark["ts"]
+        assert collections.Counter(e["id2"]["local"] for e in phases["b"]) == collections.Counter(
+            e["id2"]["local"] for e in phases["e"])
+        assert len(phases["s"]) == len(phases["f"])
+    return total, worked
+
+
+@pytest.mark.parametrize("scheduler", ["fcfs", "sjf", "dysta", "planaria"])
+def test_item_08_timeline(tmp_path, scheduler):
+    cut = 0
+    for seed in range(25):
+        wl = sim_cases.workload(*sim_cases.random_case(seed))
+        result = ds.simulate(wl, scheduler, timeline=True)
+        r = result.requests
+        total, worked = check_item_08(result.timeline, tmp_path / "t.json", result.stats["busy_s"], r, 100)
+        makespan = r["finish_s"].max() - r["arrival_s"].min()
+        assert worked == pytest.approx(result.metrics["utilization"] * makespan, rel=1e-6)
+        cut += total > 100
+    assert cut > 10, "the cap must have been met"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_item_08_timeline_of_a_system(tmp_path, seed):
+    sim = random_system(seed)
+    timeline = sim.timeline(["split", "local"])
+    check_item_08(timeline, tmp_path / "t.json", sim.stats["busy_s"], sim.columns, 100)
+    timeline.to_chrome_trace(tmp_path / "t.json")
+    phases, _ = load(tmp_path / "t.json")
+    check_counters(sim, phases, timeline.rows)
+    batches = [e for e in layers(phases) if e["args"]["batch"] > 1]
+    s = sim.slices
+    assert sum(e["args"]["batch"] for e in batches) == np.count_nonzero(s["n"] > 1)
+    for e in batches:
+        members = s["id"][(np.round(s["t0_s"] * 1e9) == nanoseconds(e, "ts")) & (s["resource"] == e["tid"])]
+        assert e["args"]["requests"] == members.tolist()
+        assert e["name"].endswith(f" x{e['args']['batch']}")
+
+
+def test_a_timeline_of_a_run_that_has_not_ended(tmp_path):
+    s = System()
+    s.pool(external=True)
+    hold = s.table([1.0], ())
+    s.program([{"pool": 0, "hold": hold}])
+    sim = Simulation(s, 3, slices=9)
+    sim.feed(np.array([0.0, 0.25, 0.5]))
+    for _ in range(2):
+        assert sim.run() == "decision"
+        sim.choose(0)
+    assert sim.run() == "decision"  # two have run, the third is asked about
+    timeline = sim.timeline()
+    phases, _, cut = write(SimpleNamespace(timeline=timeline), tmp_path / "t.json")
+    assert cut == 0
+    assert sorted((e["id2"]["local"], e["ts"]) for e in phases["e"]) == [("0", 1e6), ("1", 2e6), ("2", 2e6)]
+    assert len(phases["s"]) == len(phases["f"]) == 2
+
+
+def test_a_simulation_without_slices_has_no_timeline():
+    s = System()
+    s.pool("fcfs")
+    s.program([{"pool": 0}])
+    for kwargs in ({"n": 1}, {"slices": 4}):
+        with pytest.raises(ds.StateError, match="timeline"):
+            Simulation(s, **kwargs).timeline()
 
 
 def test_names_and_configuration(run, tmp_path):
@@ -135,6 +290,8 @@ def test_names_and_configuration(run, tmp_path):
     other = document["otherData"]
     assert other["scheduler"] == "dysta"
     assert other["note"] == "x"
+    assert other["package"]["dnnsched"] == ds.__version__
+    assert other["workload"]["arrivals"]["process"] == "poisson"
 
 
 @pytest.mark.parametrize("cap", [100, 101, 150, 333])
@@ -154,13 +311,18 @@ def test_slices_that_the_run_did_not_keep_are_noted(workload, tmp_path):
     assert len(result.timeline.slices) == 50
     assert result.timeline.lost == result.metrics["stages"] - 50
     phases, _, cut = write(result, tmp_path / "t.json")
-    assert cut == result.timeline.lost
+    assert cut > result.timeline.lost
     assert any(e["name"] == "dnnsched_cut" for e in phases["M"])
+    last = result.timeline.slices["t1_s"][-1]
+    shown = [e for ph, events in phases.items() if ph != "M" for e in events]
+    assert max(e["ts"] for e in shown) == pytest.approx(last * 1e6, abs=1e-3)
+    assert len(layers(phases)) == 50
 
 
 def test_a_window_leaves_out_the_rest(run, tmp_path):
     r = run.requests
-    t0, t1 = np.quantile(r["arrival_s"], (0.3, 0.6))
+    s = run.timeline.slices
+    t0, t1 = ((s["t0_s"] + s["t1_s"]) / 2)[[len(s) // 3, len(s) // 2]]
     phases, _, cut = write(run, tmp_path / "t.json", window=(t0, t1))
     assert cut > 0
     low, high = t0 * 1e6 - 1e-3, t1 * 1e6 + 1e-3
@@ -168,6 +330,10 @@ def test_a_window_leaves_out_the_rest(run, tmp_path):
     there = (r["finish_s"] >= t0) & (r["arrival_s"] <= t1)
     assert {e["id2"]["local"] for e in phases["b"]} == {str(i) for i in np.flatnonzero(there)}
     assert len(phases["e"]) == len(phases["b"])
+    inside = np.clip(s["t1_s"], t0, t1) - np.clip(s["t0_s"], t0, t1)
+    assert sum(e["dur"] for e in layers(phases)) * 1e-6 == pytest.approx(inside.sum(), abs=1e-9 * len(s))
+    first = min(nanoseconds(e, "ts") for e in phases["C"])
+    assert first == round(t0 * 1e9)  # what was there before the window
 
 
 def test_the_same_bytes_every_time(workload, tmp_path):

@@ -120,6 +120,6 @@ dns_sim_record_slice(dns_sim *s, const sim_res *r, int32_t ri)
         }
         const sim_job *j = &s->jobs[r->jobs[i]];
         s->slices[s->stats.n_slice++] =
-            (dns_slice){r->t0_s, r->t1_s, j->id, ri, j->k, j->program, r->n};
+            (dns_slice){r->t0_s, r->t1_s, j->id, ri, j->k, j->program, r->n, r->pool, j->n_preempt};
     }
 }

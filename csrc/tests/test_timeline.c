@@ -45,10 +45,12 @@ count(const char *in, const char *what)
  * start. */
 typedef struct scene {
     dns_slice slices[SLICES];
-    double arrival[ROWS], first[ROWS], finish[ROWS], deadline[ROWS];
+    int64_t by_start[SLICES], by_end[SLICES], previous[SLICES], next[SLICES];
+    double arrival[ROWS], finish[ROWS], deadline[ROWS];
+    uint8_t status[ROWS];
     int32_t key[ROWS];
-    int64_t order[ROWS];
-    const char *names[2];
+    int64_t first[ROWS], by_finish[ROWS];
+    const char *names[2], *resources[1];
     dns_timeline t;
 } scene;
 
@@ -59,31 +61,45 @@ stage_scene(void)
     if (s == NULL) {
         exit(3);
     }
-    const dns_slice slices[3] = {
-        {0.0, 1.0, 0, 0, 0, 0, 1}, {1.0, 2.0, 1, 0, 0, 1, 1}, {2.0, 3.0, 0, 0, 1, 0, 1}};
+    const dns_slice slices[3] = {{0.0, 1.0, 0, 0, 0, 0, 1, 0, 0},
+                                 {1.0, 2.0, 1, 0, 0, 1, 1, 0, 0},
+                                 {2.0, 3.0, 0, 0, 1, 0, 1, 0, 1}};
     memcpy(s->slices, slices, sizeof slices);
-    const double arrival[] = {0.0, 0.5, 0.75}, first[] = {0.0, 1.0, NAN},
-                 finish[] = {3.0, 2.0, 0.75};
+    const double arrival[] = {0.0, 0.5, 0.75}, finish[] = {3.0, 2.0, 0.75};
     const double deadline[] = {9.0, 1.5, 9.0};
-    const int64_t order[] = {2, 1, 0};
+    const int64_t by_finish[] = {2, 1, 0}, first[] = {0, 1, -1};
+    const int64_t previous[] = {-1, -1, 0}, next[] = {1, 2, -1};
+    for (int i = 0; i < SLICES; i++) {
+        s->by_start[i] = s->by_end[i] = i;
+        s->previous[i] = i < 3 ? previous[i] : -1;
+        s->next[i] = i < 3 ? next[i] : -1;
+    }
     memcpy(s->arrival, arrival, sizeof arrival);
     memcpy(s->first, first, sizeof first);
     memcpy(s->finish, finish, sizeof finish);
     memcpy(s->deadline, deadline, sizeof deadline);
-    memcpy(s->order, order, sizeof order);
+    memcpy(s->by_finish, by_finish, sizeof by_finish);
+    s->status[2] = DNS_ST_DROPPED;
     s->key[1] = 1;
+    s->resources[0] = "accelerator 0";
     s->names[0] = "bert/dense";
     s->names[1] = "a \\\"quoted\\\" name";
     s->t = (dns_timeline){.slices = s->slices,
                           .n_slice = 3,
+                          .by_start = s->by_start,
+                          .by_end = s->by_end,
+                          .previous = s->previous,
+                          .next = s->next,
                           .n_row = ROWS,
                           .arrival_s = s->arrival,
-                          .first_start_s = s->first,
                           .finish_s = s->finish,
                           .deadline_s = s->deadline,
+                          .status = s->status,
                           .key = s->key,
-                          .order = s->order,
+                          .first = s->first,
+                          .by_finish = s->by_finish,
                           .names = s->names,
+                          .resources = s->resources,
                           .n_name = 2,
                           .n_resource = 1,
                           .t0_s = -INFINITY,
@@ -118,10 +134,14 @@ test_every_event_is_there(void)
     CHECK_I64(count(out.at, "\"ph\":\"b\""), 3);
     CHECK_I64(count(out.at, "\"ph\":\"e\""), 3);
     CHECK_I64(count(out.at, "\"ph\":\"n\""), 2); /* the dropped one never started */
-    CHECK_I64(count(out.at, "\"ph\":\"s\""), 3);
+    CHECK_I64(count(out.at, "\"ph\":\"s\""), 2);
     CHECK_I64(count(out.at, "\"ph\":\"f\""), 2);
-    CHECK_I64(count(out.at, "\"ph\":\"C\""), 6);
+    /* levels (running, waiting): 0 s (1, 0), 0.5 s (1, 1), the dropped one is not seen, 2 s (1, 0),
+     * 3 s (0, 0) */
+    CHECK_I64(count(out.at, "\"name\":\"requests\",\"args\""), 4);
+    CHECK_I64(count(out.at, "\"name\":\"utilization\""), 2);
     CHECK_I64(count(out.at, "deadline missed"), 1);
+    CHECK_I64(count(out.at, "\"dropped\",\"args\":{\"request\":2}"), 1);
     CHECK_I64(count(out.at, "\"preempted\",\"args\":{\"request\":0,\"by\":1}"), 1);
     CHECK_I64(events, count(out.at, "\"ph\":") - 5);
     CHECK_I64(count(out.at, "{"), count(out.at, "}"));
@@ -160,10 +180,15 @@ test_the_cap_is_kept_and_said(void)
     enum { MANY = 400 };
     scene *s = stage_scene();
     dns_slice *slices = calloc(MANY, sizeof *slices);
-    REQUIRE(slices != NULL);
+    int64_t *at = calloc((size_t)MANY * 2, sizeof *at), *none = at + MANY;
+    REQUIRE(slices != NULL && at != NULL);
     for (int i = 0; i < MANY; i++) {
-        slices[i] = (dns_slice){i, i + 1.0, 0, 0, 1, 0, 1};
+        slices[i] = (dns_slice){i, i + 1.0, 0, 0, 1, 0, 1, 0, 0};
+        at[i] = i;
+        none[i] = -1;
     }
+    s->t.by_start = s->t.by_end = at;
+    s->t.previous = s->t.next = none;
     s->finish[0] = MANY;
     s->t.slices = slices;
     s->t.n_slice = MANY;
@@ -180,12 +205,14 @@ test_the_cap_is_kept_and_said(void)
         CHECK(events <= cap);
         CHECK(cut > 7);
         CHECK_I64(count(out.at, "\"ph\":\"b\""), count(out.at, "\"ph\":\"e\""));
-        CHECK_I64(count(out.at, "\"ph\":\"s\""), count(out.at, "\"name\":\"arrival\""));
+        CHECK_I64(count(out.at, "\"ph\":\"s\""), count(out.at, "\"ph\":\"f\""));
+        CHECK_I64(count(out.at, "cut here"), 1);
         CHECK_I64(count(out.at, "dnnsched_cut"), 1);
         CHECK_I64(count(out.at, "{"), count(out.at, "}"));
         free(out.at);
     }
     free(all.at);
+    free(at);
     free(slices);
     free(s);
 }
@@ -201,11 +228,13 @@ test_windows_cut_spans_at_their_edges(void)
     CHECK(cut > 0);
     CHECK_I64(count(out.at, "\"ph\":\"b\""), 3);
     CHECK_I64(count(out.at, "\"ph\":\"e\""), 3);
-    CHECK_I64(count(out.at, "\"ts\":600000.000"), 2);  /* both that were there */
-    CHECK_I64(count(out.at, "\"ts\":1500000.000"), 2); /* both that stay */
-    CHECK_I64(count(out.at, "\"cat\":\"queue\""),
-              1 + 1);                               /* one arrives in it, another starts in it */
-    CHECK_I64(count(out.at, "deadline missed"), 0); /* at 2 */
+    /* two spans, the layer that runs, two counters; then two spans end and the cut is marked */
+    CHECK_I64(count(out.at, "\"ts\":600000.000"), 2 + 1 + 2);
+    CHECK_I64(count(out.at, "\"ts\":1500000.000"), 2 + 1);
+    CHECK_I64(count(out.at, "\"dur\":400000.000"), 1);
+    CHECK_I64(count(out.at, "\"dur\":500000.000"), 1);
+    CHECK_I64(count(out.at, "\"cat\":\"queue\""), 0); /* no flow has both ends in it */
+    CHECK_I64(count(out.at, "deadline missed"), 0);   /* at 2 */
     free(out.at);
     free(s);
 }
@@ -234,11 +263,14 @@ test_a_batch_is_one_slice(void)
 {
     scene *s = stage_scene();
     for (int i = 0; i < 3; i++) {
-        s->slices[i] = (dns_slice){1.0, 2.0, i, 0, 0, 0, 3};
+        s->slices[i] = (dns_slice){1.0, 2.0, i, 0, 0, 0, 3, 0, 0};
+        s->first[i] = i;
+        s->previous[i] = s->next[i] = -1;
     }
     int64_t events = 0, cut = 0;
     const text out = write_all(&s->t, 4096, &events, &cut);
-    CHECK_I64(count(out.at, "\"batch\":3"), 1);
+    CHECK_I64(count(out.at, "\"batch\":3,\"requests\":[0,1,2]}"), 1);
+    CHECK_I64(count(out.at, "\"name\":\"bert/dense x3\""), 1);
     CHECK_I64(count(out.at, "\"ph\":\"f\""), 3);
     free(out.at);
     free(s);
@@ -271,10 +303,19 @@ test_bad_arguments_and_a_sink_that_fails(void)
     CHECK_I64(dns_timeline_write(&s->t, collect, &out, buf, 1024, &events, &cut, &err),
               DNS_ERR_VALUE);
     s->key[2] = 0;
-    s->order[0] = 3;
+    int64_t *const orders[] = {s->by_start, s->by_end, s->previous,
+                               s->next,     s->first,  s->by_finish};
+    for (int i = 0; i < 6; i++) {
+        const int64_t kept = orders[i][0];
+        orders[i][0] = 3;
+        CHECK_I64(dns_timeline_write(&s->t, collect, &out, buf, 1024, &events, &cut, &err),
+                  DNS_ERR_VALUE);
+        orders[i][0] = kept;
+    }
+    s->slices[2].resource = 1;
     CHECK_I64(dns_timeline_write(&s->t, collect, &out, buf, 1024, &events, &cut, &err),
               DNS_ERR_VALUE);
-    s->order[0] = 2;
+    s->slices[2].resource = 0;
     CHECK_I64(out.pieces, 0);
     out.fail_at = 2;
     CHECK_I64(dns_timeline_write(&s->t, collect, &out, buf, 1024, &events, &cut, &err),

@@ -73,20 +73,16 @@ def builtin() -> list[str]: ...
 def capsule(obj: object, /) -> tuple[str | None, int, int]: ...
 def timeline(
     write: Callable[[bytes], object],
-    slices: NDArray[np.void],
+    slices: NDArray[Any],
     lost: int,
-    arrival: NDArray[np.float64],
-    first_start: NDArray[np.float64],
-    finish: NDArray[np.float64],
-    deadline: NDArray[np.float64],
-    key: NDArray[np.int32],
-    order: NDArray[np.int64],
+    orders: tuple[NDArray[np.int64], ...],
+    rows: tuple[NDArray[Any], ...],
     names: list[str],
-    n_resource: int,
+    resources: list[str],
     t0: float,
     t1: float,
     cap: int,
-    other: str,
+    other: str | None,
     /,
 ) -> tuple[int, int]: ...
 def _isa() -> int: ...

@@ -173,6 +173,7 @@ typedef struct dns_slice { /* one stage of one run on a resource */
     double t0_s, t1_s;
     int64_t id;
     int32_t resource, stage, program, n;
+    int32_t pool, n_preempt; /* times the request had been preempted by then */
 } dns_slice;
 
 typedef enum dns_sim_state {
