@@ -29,6 +29,16 @@ def _positive(text):
     return value
 
 
+def _window(text):
+    try:
+        start, end = map(float, text.split(":"))
+        if start < end:
+            return start, end
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected START:END in seconds with START < END, got {text!r}")
+
+
 def _parser():
     from dnnsched import __version__
 
@@ -72,9 +82,15 @@ def _parser():
     verb.add_argument("--set", dest="overrides", action="append", default=[], metavar="key=value")
     verb.add_argument("--scheduler", help="label of the scheduler (default: the first)")
     verb.add_argument("-o", "--out", default="trace.json.gz", metavar="FILE")
+    _add_window(verb)
     verb.add_argument("--force", action="store_true", help="replace an existing file")
     verb.set_defaults(call=_export)
     return parser
+
+
+def _add_window(verb):
+    verb.add_argument("--window", type=_window, metavar="T0:T1",
+                      help="seconds of the timeline to write (default: all, up to 300,000 events)")
 
 
 def _output(verb):
@@ -84,6 +100,7 @@ def _output(verb):
     verb.add_argument("--force", action="store_true", help="replace an existing run directory")
     verb.add_argument("--format", choices=frames.FORMATS, default="csv",
                       help="of the saved requests; parquet needs pyarrow (extra io)")
+    _add_window(verb)
     verb.add_argument("--save-requests", action="store_true", help="also save the requests of the other schedulers")
     verb.add_argument("-j", "--jobs", type=_positive, metavar="N", help="threads (default: all cores)")
     verb.add_argument("--quiet", action="store_true", help="no progress bar and no tables")
@@ -136,7 +153,7 @@ def _finish(report, args):
     from dnnsched.report import document
 
     out = args.out or str(Path("runs") / report.run_id)
-    report.save(out, force=args.force, format=args.format)
+    report.save(out, force=args.force, format=args.format, window=args.window)
     if not args.quiet:
         print(report.text())
     print(f"written: {out}")
@@ -206,8 +223,9 @@ def _export(args):
         if args.scheduler not in labels:
             raise runconfig.ConfigError(f"--scheduler: expected one of {', '.join(labels)}, got {args.scheduler!r}")
         chosen = labels[args.scheduler]
-    running.timeline(config, chosen).to_chrome_trace(args.out)
-    print(f"written: {args.out} (open it in https://ui.perfetto.dev)")
+    written, cut = running.timeline(config, chosen).to_chrome_trace(args.out, window=args.window)
+    left = f"; {cut} left out by window or cap" if cut else ""
+    print(f"written: {args.out}, {written} events{left} (open it in https://ui.perfetto.dev)")
     return OK
 
 

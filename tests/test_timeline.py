@@ -10,6 +10,7 @@ import pytest
 import sim_cases
 
 import dnnsched as ds
+from dnnsched import cli
 from dnnsched.sim import DELAY, Simulation, System
 
 
@@ -380,3 +381,31 @@ def test_keys_in_any_language(run, tmp_path):
     raw = (tmp_path / "t.json").read_bytes()
     raw.decode("ascii")
     assert b"\\u00e9" in raw
+
+
+CONFIG = """
+replications = 1
+[workload]
+traces = "multi-attnn-calibrated"
+rho = 0.9
+n = 20
+[[scheduler]]
+name = "dysta"
+"""
+
+
+def test_windows_on_the_command_line(tmp_path, capsys):
+    (tmp_path / "c.toml").write_text(CONFIG)
+    config, out = str(tmp_path / "c.toml"), tmp_path / "t.json.gz"
+    assert cli.main(["export-timeline", config, "-o", str(out), "--window", "0.1:0.3"]) == cli.OK
+    assert "left out by window or cap" in capsys.readouterr().out
+    assert cli.main(["run", config, "--quiet", "-o", str(tmp_path / "run"), "--window", "0.1:0.3"]) == cli.OK
+    for path in (out, tmp_path / "run" / "trace.json.gz"):
+        events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
+        times = [e["ts"] for e in events if e["ph"] != "M"]
+        assert min(times) >= 0.1e6
+        assert max(times) <= 0.3e6
+        assert len(times) > 20
+    for bad in ("1", "2:1", "a:b", "1:1", "0:1:2", "nan:1"):
+        assert cli.main(["export-timeline", config, "-o", str(tmp_path / "x"), "--window", bad]) == cli.USAGE
+    assert not (tmp_path / "x").exists()

@@ -401,8 +401,11 @@ static void
 write_counters(writer *w)
 {
     levels v = {0}, shown = {0};
-    for (double at = next_change(w->t, &v); at <= w->t1_s && at < (double)INFINITY;
-         at = next_change(w->t, &v)) {
+    while (true) {
+        const double at = next_change(w->t, &v);
+        if (!(at <= w->t1_s) || isinf(at)) {
+            return;
+        }
         if (at >= w->t0_s && shown.arrived == 0 && v.arrived > 0) {
             write_levels(w, &v, &shown, w->t0_s); /* what was there before the window */
             shown = v;

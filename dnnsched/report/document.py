@@ -204,7 +204,7 @@ class Report:
             return ["## Figures", "", *(f"![{caption}](figures/{name}.png)\n" for name, caption, _ in figures)]
         return ["## Figures", "", NO_VIZ, ""] if missing_viz else []
 
-    def save(self, path, *, force=False, format="csv"):
+    def save(self, path, *, force=False, format="csv", window=None):
         """Write the run directory, whole or not at all.
 
         Parameters
@@ -214,6 +214,8 @@ class Report:
             Replace an existing run directory.
         format : {"csv", "jsonl", "parquet"}
             Of the saved requests (:meth:`dnnsched.frames.Frame.write`).
+        window : (float, float), optional
+            Seconds of the timeline to write; default all, up to its cap.
 
         Returns
         -------
@@ -231,9 +233,11 @@ class Report:
             figures, missing = self._save_figures(folder)
             self._save_tables(folder)
             if self.run is not None:
-                self._save_run(folder, self.run, f"requests.{format}", format, "trace.json.gz")
+                self._save_run(folder, self.run, f"requests.{format}", format)
+                if self.run.result.timeline is not None:
+                    self.run.result.timeline.to_chrome_trace(folder / "trace.json.gz", window=window)
             for run in self.more_runs:
-                self._save_run(folder, run, f"requests-{run.name}.{format}", format, None)
+                self._save_run(folder, run, f"requests-{run.name}.{format}", format)
             (folder / "report.md").write_text(self.markdown(figures, missing), encoding="utf-8", newline="\n")
             text = page.render(self, figures, NO_VIZ if missing else "", f"requests.{format}")
             (folder / "report.html").write_text(text, encoding="utf-8", newline="\n")
@@ -256,10 +260,8 @@ class Report:
                          [(c.id, c.kind, c.verdict, c.expected, c.title, c.reason, c.because) for c in self.claims])
 
     @staticmethod
-    def _save_run(folder, run, requests, format, timeline):
+    def _save_run(folder, run, requests, format):
         run.result.frame(run_id=run.name, replication=run.replication).write(folder / requests, format)
-        if timeline is not None and run.result.timeline is not None:
-            run.result.timeline.to_chrome_trace(folder / timeline)
 
     def _save_figures(self, folder):
         """Save the figures; (name, caption, SVG) of each, and whether matplotlib is missing."""
