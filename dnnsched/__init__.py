@@ -22,11 +22,12 @@ __version__ = "0.1.0"
 # Public modules, and public objects with the module that defines each.
 _MODULES = frozenset({
     "accel", "cli", "config", "errors", "experiments", "features", "frames", "kernels", "networks", "papers", "paths",
-    "peak", "policies", "report", "results", "schedulers", "schema", "sim", "statistics", "timeline", "traces", "viz",
-    "workloads",
+    "peak", "policies", "report", "results", "schedulers", "schema", "sim", "statistics", "sweeps", "timeline", "traces",
+    "viz", "workloads",
 })
 _OBJECTS = {
     "FormatError": "errors",
+    "PointError": "errors",
     "StateError": "errors",
     "Trace": "traces",
     "TraceSet": "traces",
@@ -38,6 +39,7 @@ _OBJECTS = {
     "reproduce": "papers",
     "show_config": "config",
     "simulate": "sim",
+    "sweep": "sweeps",
 }
 
 __all__ = sorted([*_MODULES, *_OBJECTS, "__version__"])

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from dnnsched import schema
+from dnnsched import _store, schema
 from dnnsched.errors import FormatError
 
 
@@ -65,8 +65,45 @@ def refuse_existing(path, force):
         return
     if not force:
         raise FileExistsError(f"{target}: already exists; choose another output directory or replace it with --force")
-    if not target.is_dir() or (any(target.iterdir()) and not (target / "run.json").is_file()):
+    known = (target / "run.json", target / "store" / "sweep.json")
+    if not target.is_dir() or (any(target.iterdir()) and not any(path.is_file() for path in known)):
         raise FileExistsError(f"{target}: exists and is not a run directory (no run.json); --force does not replace it")
+
+
+def remove(path):
+    """Remove a run directory, if it exists and looks like one (see :func:`refuse_existing`)."""
+    refuse_existing(path, force=True)
+    if Path(path).exists():
+        shutil.rmtree(path)
+
+
+def add_report(report, folder):
+    """Put a report's files into a folder that holds a sweep's store.
+
+    Parameters
+    ----------
+    report : document.Report
+    folder : path-like
+
+    Returns
+    -------
+    pathlib.Path
+        `folder`.
+
+    Notes
+    -----
+    ``run.json`` is taken away first and put back last: while it is missing the directory is not complete.
+    """
+    folder = Path(folder)
+    with tempfile.TemporaryDirectory(prefix=".report-", dir=folder) as temporary:
+        made = Path(report.save(Path(temporary) / "run"))
+        (folder / "run.json").unlink(missing_ok=True)
+        for path in sorted(made.iterdir(), key=lambda p: (p.name == "run.json", p.name)):
+            target = folder / path.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(path, target)
+    return folder
 
 
 def _umask():
@@ -92,8 +129,9 @@ def validate(path):
     Returns
     -------
     dict
-        ``files``, ``summary_rows``, ``request_rows``, ``claims`` (verdict -> count) and
-        ``unexpected`` (ids of claims whose verdict differs from the recorded one).
+        ``files``, ``summary_rows``, ``request_rows``, ``claims`` (verdict -> count), ``unexpected`` (ids of
+        claims whose verdict differs from the recorded one) and ``store`` (of a sweep: numbers of committed
+        ``replications`` and ``points``; else None).
 
     Raises
     ------
@@ -103,6 +141,12 @@ def validate(path):
     folder = Path(path)
     if not folder.is_dir():
         raise FormatError(f"{folder}: expected a run directory")
+    held = None
+    if (folder / "store").is_dir():
+        held = _store.summary(folder)
+        if not (folder / "run.json").exists():
+            raise FormatError(f"{folder}: an unfinished sweep: {held['replications']} replications of {held['points']} "
+                              "points are in its store; go on with  dnnsched sweep --resume")
     record = _read_json(folder / "run.json")
     if record.get("schema") != schema.VERSION:
         raise FormatError(f"{folder / 'run.json'}: schema: expected {schema.VERSION}, got {record.get('schema')!r}")
@@ -126,7 +170,8 @@ def validate(path):
         verdicts[claim["verdict"]] = verdicts.get(claim["verdict"], 0) + 1
     unexpected = [c["id"] for c in record["claims"] if c["verdict"] != c["expected"]]
     return {"files": sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()),
-            "summary_rows": summary, "request_rows": requests, "claims": verdicts, "unexpected": unexpected}
+            "summary_rows": summary, "request_rows": requests, "claims": verdicts, "unexpected": unexpected,
+            "store": held}
 
 
 def _read_json(path):
