@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 import dnnsched as ds
-from dnnsched import statistics
+from dnnsched import sim, statistics
 from dnnsched._native import _base
 
 
@@ -303,3 +303,51 @@ def test_batch_means_cover_where_the_check_passes():
     hits = [statistics.batch_means(sojourns(0.5, 30_000, s), 20, warmup=1000, check=False).interval.covers(2.0)
             for s in range(150)]
     assert 0.88 <= np.mean(hits) <= 0.99
+
+
+# ---- acceptance: coverage over replications -------------------------------------------------------------------------
+
+
+def stationary_replications(rng, rho, count, n):
+    """Sojourn times [count, n] of independent M/M/1 replications that start in the stationary state.
+
+    The number in the system at time 0 is geometric, P(K = k) = (1 - rho) rho^k, and the one in service has an
+    exponential rest (memoryless): K requests arrive at 0 and are left out. The replications run one after the other in
+    one engine run, each after the one before it has drained.
+    """
+    backlog = rng.geometric(1 - rho, count) - 1
+    length = backlog + n
+    start = np.cumsum(length) - length
+    position = np.arange(length.sum()) - np.repeat(start, length)
+    counted = position >= np.repeat(backlog, length)
+    clock = np.cumsum(np.where(counted, rng.standard_exponential(len(position)) / rho, 0.0))
+    before = np.concatenate([[0.0], clock])[start]
+    spacing = 3.0 * n / rho
+    arrival = clock - np.repeat(before, length) + np.repeat(spacing * np.arange(count), length)
+    system = sim.System()
+    system.pool("fcfs")
+    system.program([{"pool": 0, "hold": system.table(rng.standard_exponential((len(arrival), 1)), ("row",))}])
+    simulation = sim.Simulation(system, len(arrival))
+    simulation.feed(arrival)
+    assert simulation.run() == "done"
+    finish = simulation.columns["finish_s"]
+    assert (finish[start + length - 1] < spacing * np.arange(1, count + 1)).all()
+    return (finish - arrival)[counted].reshape(count, n)
+
+
+@pytest.mark.heavy
+@pytest.mark.slow
+def test_item_11_interval_coverage():
+    """95 % Student-t intervals over 10 replications of 5,000 requests cover the mean and the P99 of M/M/1 at rho = 0.5
+    (sojourn times are exponential with rate 1 - rho) in 93 to 97 % of 1000 trials."""
+    rho, trials, n = 0.5, 1000, 5000
+    rng = np.random.default_rng(11)
+    means, tails = [], []
+    for _ in range(trials * 10 // 100):
+        sojourn = stationary_replications(rng, rho, 100, n)
+        means.append(sojourn.mean(axis=1))
+        tails.append(np.quantile(sojourn, 0.99, axis=1))
+    for values, truth in ((means, 1 / (1 - rho)), (tails, -math.log(0.01) / (1 - rho))):
+        groups = np.concatenate(values).reshape(trials, 10)
+        covered = sum(statistics.mean_interval(group).covers(truth) for group in groups)
+        assert 930 <= covered <= 970, covered
