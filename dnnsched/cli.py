@@ -69,6 +69,21 @@ def _parser():
     _output(verb)
     verb.set_defaults(call=_reproduce)
 
+    verb = verbs.add_parser("compare", help="two run directories: differences with intervals")
+    verb.add_argument("a", metavar="RUN_A")
+    verb.add_argument("b", metavar="RUN_B")
+    verb.add_argument("--by", action="append", metavar="FIELD",
+                      help="fields in which two numbers must agree (default: scheduler); may be repeated")
+    verb.add_argument("--metric", dest="metrics", action="append", metavar="NAME", help="only these; may be repeated")
+    pairing = verb.add_mutually_exclusive_group()
+    pairing.add_argument("--paired", dest="paired", action="store_true", default=None,
+                         help="replication by replication; an error if the runs did not share seeds and requests "
+                              "(default: if they did)")
+    pairing.add_argument("--unpaired", dest="paired", action="store_false", help="as independent samples")
+    verb.add_argument("-o", "--out", metavar="DIR", help="run directory to write (default: none)")
+    verb.add_argument("--force", action="store_true", help="replace an existing run directory")
+    verb.set_defaults(call=_compare)
+
     verb = verbs.add_parser("audit", help="where the printed numbers of a paper contradict each other")
     verb.add_argument("paper")
     verb.set_defaults(call=_audit)
@@ -195,6 +210,20 @@ def _audit(args):
     from dnnsched import papers
 
     print(papers.audit(args.paper).text(), end="")
+    return OK
+
+
+def _compare(args):
+    from dnnsched.report import compare, rundir
+
+    if args.out:
+        rundir.refuse_existing(args.out, args.force)
+    report = compare.compare_runs(args.a, args.b, by=args.by or ("scheduler",), metrics=args.metrics,
+                                  paired=args.paired)
+    print(report.text())
+    if args.out:
+        report.save(args.out, force=args.force)
+        print(f"written: {args.out}")
     return OK
 
 

@@ -170,8 +170,7 @@ class Replications:
 
     def shown(self):
         """Those that short tables show: the well-known ones, or all if there is none of them."""
-        names = self.finite()
-        return [m for m in names if m in _SHOWN] or names
+        return shown_metrics(self.finite())
 
     def report(self):
         """The replications as a report that can be printed, saved as a run directory, and compared later.
@@ -219,6 +218,11 @@ class Replications:
         shown = [f"{m} {with_interval(statistics.mean_interval(self.metrics[m], self.level))}"
                  for m in self.finite()[:3]]
         return f"<Replications {self.label}: n = {self.n}; {'; '.join(shown)}>"
+
+
+def shown_metrics(names):
+    """The well-known ones among some metrics, or all if there is none of them."""
+    return [m for m in names if m in _SHOWN] or names
 
 
 def add_series(results, replications, point):

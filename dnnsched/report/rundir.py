@@ -139,23 +139,13 @@ def validate(path):
         Naming file, row and column of the first defect.
     """
     folder = Path(path)
-    if not folder.is_dir():
-        raise FormatError(f"{folder}: expected a run directory")
     held = None
     if (folder / "store").is_dir():
         held = _store.summary(folder)
         if not (folder / "run.json").exists():
             raise FormatError(f"{folder}: an unfinished sweep: {held['replications']} replications of {held['points']} "
                               "points are in its store; go on with  dnnsched sweep --resume")
-    record = _read_json(folder / "run.json")
-    if record.get("schema") != schema.VERSION:
-        raise FormatError(f"{folder / 'run.json'}: schema: expected {schema.VERSION}, got {record.get('schema')!r}")
-    for key in ("run_id", "paper", "profile", "config", "provenance", "claims"):
-        if key not in record:
-            raise FormatError(f"{folder / 'run.json'}: expected the key {key!r}")
-    for key in ("dnnsched", "python", "numpy", "cpu", "config_sha256", "started_utc"):
-        if key not in record["provenance"]:
-            raise FormatError(f"{folder / 'run.json'}: provenance: expected the key {key!r}")
+    record = read_record(folder)
     summary = _check_rows(folder / "summary.csv", schema.SUMMARY)
     if (folder / "replications.csv").exists():
         _check_rows(folder / "replications.csv", schema.SUMMARY)
@@ -174,6 +164,71 @@ def validate(path):
             "store": held}
 
 
+def read_record(path):
+    """The checked content of a run directory's ``run.json``.
+
+    Parameters
+    ----------
+    path : path-like
+        The run directory.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    FormatError
+        If it is no run directory, or of another layout version, or a key is missing.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise FormatError(f"{folder}: expected a run directory")
+    record = _read_json(folder / "run.json")
+    if record.get("schema") != schema.VERSION:
+        raise FormatError(f"{folder / 'run.json'}: schema: expected {schema.VERSION}, got {record.get('schema')!r}")
+    for key in ("run_id", "paper", "profile", "config", "provenance", "claims"):
+        if key not in record:
+            raise FormatError(f"{folder / 'run.json'}: expected the key {key!r}")
+    for key in ("dnnsched", "python", "numpy", "cpu", "config_sha256", "started_utc"):
+        if key not in record["provenance"]:
+            raise FormatError(f"{folder / 'run.json'}: provenance: expected the key {key!r}")
+    return record
+
+
+def read_rows(path, table, check=None):
+    """Typed rows of a table file, checked against its schema.
+
+    Parameters
+    ----------
+    path : path-like
+    table : schema.Schema
+    check : callable, optional
+        ``check(row)`` raises ValueError, beginning with ``column NAME:``, if the row contradicts itself.
+
+    Yields
+    ------
+    dict
+        Missing values are None.
+
+    Raises
+    ------
+    FormatError
+        Naming file, row and column.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FormatError(f"{path}: expected this file in a run directory")
+    for number, row in _ROWS[path.suffix](path, table):
+        try:
+            row = table.check_row(row)
+            if check is not None:
+                check(row)
+        except ValueError as error:
+            raise FormatError(f"{path}: row {number}, {error}") from None
+        yield row
+
+
 def _read_json(path):
     try:
         with open(path, encoding="utf-8") as file:
@@ -189,17 +244,7 @@ def _read_json(path):
 
 def _check_rows(path, table, check=None):
     """Number of rows of a table file that follows a schema."""
-    if not path.is_file():
-        raise FormatError(f"{path}: expected this file in a run directory")
-    count = 0
-    for number, row in _ROWS[path.suffix](path, table):
-        try:
-            row = table.check_row(row)
-            if check is not None:
-                check(row)
-        except ValueError as error:
-            raise FormatError(f"{path}: row {number}, {error}") from None
-        count += 1
+    count = sum(1 for _ in read_rows(path, table, check))
     if not count:
         raise FormatError(f"{path}: expected at least one row")
     return count
