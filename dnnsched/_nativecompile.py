@@ -13,15 +13,10 @@ import sys
 import textwrap
 import threading
 import types as pytypes
-from collections import namedtuple
 
 from . import features
 from ._native import _sim
-from ._nativepolicy import Native, PythonForm
-
-_SCALARS = tuple(name for name in _sim.params if name != "abi")
-_USER = tuple(f"user{i}" for i in range(8))
-_DEFAULT = tuple(name for name in _sim.features if name not in (*_USER, "inv_isolated", "private0", "private1"))
+from ._nativepolicy import DEFAULT_COLUMNS, SCALARS, Native, PythonForm, view_type
 
 
 def _numba():
@@ -36,7 +31,7 @@ def _numba():
 def _source(columns, form, fills, n_param):
     """Python source of the function that numba exports: it makes the view and calls `fn`."""
     fields = ", ".join(f"column(feat, {features.Feature[c.upper()].value} * ld, n)" for c in columns)
-    scalars = ", ".join(f"int(param[{_sim.params[s]}])" for s in _SCALARS)
+    scalars = ", ".join(f"int(param[{_sim.params[s]}])" for s in SCALARS)
     view = f"View(now, n, {fields}{', ' if fields else ''}{scalars}, column(param, {features.PARAM_USER}, {n_param}))"
     if form == "pick":
         return f"def entry(now, n, feat, ld, param, user):\n    return fn({view})\n"
@@ -96,8 +91,7 @@ class _Code:
     def _compile(self, numba):
         t = numba.types
         fn = numba.njit(error_model="numpy", boundscheck=self.boundscheck)(self.fn)
-        view = namedtuple("View", ("now", "n", *self.columns, *_SCALARS, "param"))
-        space = {"fn": fn, "View": view, "column": _column_intrinsic(numba), "carray": numba.carray}
+        space = {"fn": fn, "View": view_type(self.columns), "column": _column_intrinsic(numba), "carray": numba.carray}
         exec(_source(self.columns, self.form, self.fills, self.n_param), space)
         doubles = t.CPointer(t.float64)
         head = (t.float64, t.int64, doubles, t.int64, doubles)
@@ -125,7 +119,7 @@ class Compiled(Native):
 
     def __init__(self, fn, form, kind, needs, params, oracle, name, boundscheck):
         self._declare(form, kind, needs, params, oracle, name or fn.__name__)
-        columns = _DEFAULT if self.needs is None else tuple(dict.fromkeys(self.needs))
+        columns = DEFAULT_COLUMNS if self.needs is None else tuple(dict.fromkeys(self.needs))
         self._code = _Code(fn, form, columns, len(self.params), bool(boundscheck))
         self._declared = {"form": form, "kind": kind, "needs": self.needs, "oracle": self.oracle, "name": self.name,
                           "boundscheck": bool(boundscheck)}

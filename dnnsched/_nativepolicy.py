@@ -15,6 +15,7 @@ import importlib
 import re
 import sys
 import threading
+from collections import namedtuple
 
 import numpy as np
 
@@ -176,8 +177,20 @@ def _parameters(params):
     return values
 
 
+#: Columns of a view unless the scheduler says which it needs.
+DEFAULT_COLUMNS = tuple(name for name in _sim.features
+                        if not name.startswith(("user", "private")) and name != "inv_isolated")
+#: The engine's parameters in a view.
+SCALARS = tuple(name for name in _sim.params if name != "abi")
+
+
+def view_type(columns):
+    """Named tuple of what a native scheduler sees: numba compiles for it, the Python form is called with it."""
+    return namedtuple("View", ("now", "n", *columns, *SCALARS, "param"))
+
+
 class PythonForm:
-    """The Python form of a native scheduler: the same function on the view's arrays.
+    """The Python form of a native scheduler: the same function on the same named tuple of arrays.
 
     Parameters
     ----------
@@ -194,30 +207,21 @@ class PythonForm:
     def __init__(self, fn, policy, fills=False):
         self._fn, self._fills, self._param = fn, fills, policy.params
         self.kind, self.oracle, self.name = policy.kind, policy.oracle, policy.name
-        if policy.needs is not None:
-            self.needs = policy.needs
+        self.needs = DEFAULT_COLUMNS if policy.needs is None else policy.needs
+        self._fields = ("now", "n", *dict.fromkeys(self.needs), *SCALARS)
+        self._view = view_type(dict.fromkeys(self.needs))
         if policy.form == "pick":
             self.kind, self.pick = "pick", self._call
         else:
             self.score = self._call
 
     def _call(self, view):
-        view = _ViewWithParam(view, self._param)
+        view = self._view(*[getattr(view, name) for name in self._fields], self._param)
         if not self._fills:
             return self._fn(view)
         out = np.full(view.n, np.nan)
         self._fn(view, out)
         return out
-
-
-class _ViewWithParam:
-    """A view with the scheduler's own parameters as ``param``."""
-
-    def __init__(self, view, param):
-        self._view, self.param = view, param
-
-    def __getattr__(self, name):
-        return getattr(self._view, name)
 
 
 class Native:

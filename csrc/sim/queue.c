@@ -414,19 +414,45 @@ dns_sim_scan_odd(dns_sim *s, const sim_pool *p, double now, int64_t picked, int6
     return DNS_OK;
 }
 
+/* Least of v[0..n) in four independent chains (the comparisons of one would wait for each other);
+ * NaN if any is NaN. */
+static double
+least(const double *v, int64_t n)
+{
+    double m[4] = {v[0], v[0], v[0], v[0]};
+    bool nan = false;
+    int64_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        for (int k = 0; k < 4; k++) {
+            m[k] = v[i + k] < m[k] ? v[i + k] : m[k];
+            nan |= v[i + k] != v[i + k];
+        }
+    }
+    for (; i < n; i++) {
+        m[0] = v[i] < m[0] ? v[i] : m[0];
+        nan |= v[i] != v[i];
+    }
+    const double a = m[0] < m[1] ? m[0] : m[1], b = m[2] < m[3] ? m[2] : m[3];
+    return nan ? (double)NAN : a < b ? a : b;
+}
+
 /* The slot of least score(), first in queue order on ties. */
 dns_status
 dns_sim_scan_scores(dns_sim *s, sim_pool *p, double now, int64_t *slot)
 {
     p->score[0] = NAN;
     p->pol.score(now, p->n, p->feat, p->ld, p->param, p->score, p->pol.user);
-    int64_t best = 0;
-    for (int64_t i = 0; i < p->n; i++) {
-        if (isnan(p->score[i])) {
-            return dns_sim_policy_error(s, p, now, i, "a score is NaN");
+    const double best = least(p->score, p->n);
+    int64_t i = 0;
+    if (isnan(best)) {
+        while (!isnan(p->score[i])) {
+            i++;
         }
-        best = p->score[i] < p->score[best] ? i : best;
+        return dns_sim_policy_error(s, p, now, i, "a score is NaN");
     }
-    *slot = best;
+    while (p->score[i] != best) {
+        i++;
+    }
+    *slot = i;
     return DNS_OK;
 }
