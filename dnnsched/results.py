@@ -153,7 +153,8 @@ class Result(_Run):
         rows = {name: self.requests[name] for name in names} | {"key": self.requests["model"]}
         about = {**{k: v for k, v in self.config.items() if k != "record"}, "workload": self.workload_meta,
                  "notes": self.notes}
-        return Timeline(sim.slices, self.stats["lost_slices"], rows, self.traces, ["accelerator 0"], about)
+        return Timeline(sim.slices, self.stats["lost_slices"], rows, self.traces, ["accelerator 0"], about,
+                        [t.model for t in self.traces.values()])
 
     def metrics_by(self, group):
         """Metrics per ``"model"``, ``"pattern"``, ``"key"`` or ``"priority"``: dict label -> dict."""

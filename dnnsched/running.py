@@ -102,7 +102,13 @@ def run(config, *, jobs=None, quiet=True, save_requests=False):
         paper="run", title=f"Run of {config.workload.traces}", citation="", profile="run", config=config.record(),
         tables={"run": _table(results), "paired": _paired(results)} if len(config.scheduler) > 1
         else {"run": _table(results)}, claims=[], results=results, notes=notes, recorder=recorder, run=named[0],
-        more_runs=named[1:] if save_requests else [])
+        draw_figures=_figures, more_runs=named[1:] if save_requests else [])
+
+
+def _figures(report):
+    from dnnsched.viz import timeline
+
+    return timeline.figures(report.run)
 
 
 def _paired(results):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._arrays import check_int, replace_file
+from ._arrays import check_choice, check_int, replace_file
 from ._native import _sim
 from .config import info
 
@@ -30,15 +30,18 @@ class Timeline:
         key (int32, position in `names`), n_preempt (int32).
     names : list of str
         What requests are grouped by: trace keys or programs.
+    models : list of str
+        Architecture of each name; figures colour by it.
     resources : list of str
         Names of the accelerators.
     about : dict
         JSON types; the run's configuration and notes.
     """
 
-    def __init__(self, slices, lost, rows, names, resources, about):
+    def __init__(self, slices, lost, rows, names, resources, about, models=None):
         self.slices, self.lost, self.rows = slices, int(lost), rows
         self.names, self.resources, self.about = list(names), list(resources), about
+        self.models = self.names if models is None else list(models)
 
     def to_chrome_trace(self, path, *, window=None, max_events=300_000, other=None):
         """Write the timeline as Chrome trace-event JSON; open it at ui.perfetto.dev or chrome://tracing.
@@ -81,6 +84,44 @@ class Timeline:
             if out is not raw:
                 out.close()
         return done
+
+    def plot(self, *, window=None, n=200, ax=None, by="request", title=None):
+        """Draw the timeline (extra ``viz``).
+
+        Parameters
+        ----------
+        window : (float, float), optional
+            Seconds; default: from the first arrival to the last end of the requests drawn.
+        n : int
+            Requests drawn at most: the first that are there in the window. The figure says if there are more.
+        ax : matplotlib Axes, optional
+            Draw the rows only, into these axes. Default: a figure for a paper's page, with a panel of requests in the
+            system (line) and waiting (area) below.
+        by : {"request", "accelerator"}
+            A row per request - waiting thin, running thick in the model's colour, a bar where it resumes after a
+            preemption, a tick at the deadline, a cross where it ends late or without an answer - or a row per
+            accelerator.
+        title : str, optional
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Save it with ``figure.savefig(path)``.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib; the message names the extra.
+        """
+        check_int(n, "n", 1)
+        check_choice(by, "by", ("request", "accelerator"))
+        if window is not None:
+            window = check_window(window)
+            if not all(map(math.isfinite, window)):
+                raise ValueError(f"window: expected finite times, got {window!r}")
+        from .viz import timeline
+
+        return timeline.draw(self, window=window, n=n, ax=ax, by=by, title=title)
 
     def _first(self):
         """Position of each request's first slice, -1 = it never ran."""

@@ -409,3 +409,61 @@ def test_windows_on_the_command_line(tmp_path, capsys):
     for bad in ("1", "2:1", "a:b", "1:1", "0:1:2", "nan:1"):
         assert cli.main(["export-timeline", config, "-o", str(tmp_path / "x"), "--window", bad]) == cli.USAGE
     assert not (tmp_path / "x").exists()
+
+
+# --- figures --------------------------------------------------------------------------------------------
+
+def drawn(axis):
+    """(row, start, end) of the thick segments of a figure by request, in seconds."""
+    from matplotlib.collections import LineCollection
+
+    thin, thick = [c for c in axis.collections if isinstance(c, LineCollection)]
+    return [[(int(p[0][1]), p[0][0], p[1][0]) for p in c.get_segments()] for c in (thin, thick)]
+
+
+def test_a_figure_shows_who_waited_and_who_ran(run):
+    pytest.importorskip("matplotlib")
+    figure = run.timeline.plot(n=50, title="T")
+    main, queue = figure.axes
+    r, s = run.requests[:50], run.timeline.slices
+    assert main.get_title("left") == "T; first 50 of 80 requests"
+    scale = {"time (ms)": 1e-3, "time (s)": 1.0}[queue.get_xlabel()]
+    thin, thick = drawn(main)
+    np.testing.assert_allclose([(a * scale, b * scale) for _, a, b in thin],
+                               np.column_stack([r["arrival_s"], r["finish_s"]]))
+    for row in range(50):
+        mine = s[s["id"] == row]
+        assert sum(b - a for y, a, b in thick if y == row) * scale == pytest.approx(
+            (mine["t1_s"] - mine["t0_s"]).sum())
+        assert sum(y == row for y, _, _ in thick) == 1 + r["n_preempt"][row]
+    crosses = {round(y) for line in main.lines if line.get_marker() == "x" for y in line.get_ydata()}
+    assert crosses == set(np.flatnonzero(~r["slo_met"]).tolist())
+    bars = [line for line in main.lines if line.get_color() == "black"]
+    assert sum(len(line.get_xdata()) for line in bars) == r["n_preempt"].sum() > 0
+    inside = queue.lines[0]
+    for x, y in zip(inside.get_xdata()[:-1], inside.get_ydata()[:-1], strict=True):
+        t = x * scale + 1e-12
+        assert y == np.count_nonzero((run.requests["arrival_s"] <= t) & (run.requests["finish_s"] > t))
+
+
+def test_figures_of_windows_accelerators_and_empty_runs(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    r = run.requests
+    t0, t1 = np.quantile(r["arrival_s"], (0.3, 0.6))
+    main, _ = run.timeline.plot(window=(t0, t1)).axes
+    assert len(drawn(main)[0]) == np.count_nonzero((r["finish_s"] >= t0) & (r["arrival_s"] <= t1))
+    axes = Figure().subplots()
+    assert run.timeline.plot(ax=axes, n=5) is axes.figure
+    assert len(drawn(axes)[0]) == 5
+    for seed in range(12):
+        timeline = random_system(seed).timeline()
+        for by in ("request", "accelerator"):
+            timeline.plot(by=by).savefig(tmp_path / "t.svg")
+    figure = timeline.plot(by="accelerator")
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == timeline.resources
+    for kwargs, error in (({"by": "model"}, ValueError), ({"n": 0}, ValueError), ({"window": (2, 1)}, ValueError),
+                          ({"window": (0, np.inf)}, ValueError), ({"n": 1.5}, TypeError)):
+        with pytest.raises(error):
+            run.timeline.plot(**kwargs)

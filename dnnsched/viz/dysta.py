@@ -4,7 +4,7 @@ import numpy as np
 
 from dnnsched.papers import dysta as paper
 from dnnsched.papers.dysta import plan as plans
-from dnnsched.viz import style
+from dnnsched.viz import style, timeline
 
 _BASELINES = ("fcfs", "sjf", "sdrm3", "prema", "planaria", "dysta", "dysta_oracle")
 _PANELS = tuple((d, r) for d, rates in plans.RATES_14.items() for r in rates)
@@ -23,7 +23,8 @@ def figures(report):
     -------
     dict of str to matplotlib.figure.Figure
         ``tradeoff`` (Fig. 12), ``breakdown`` (Fig. 13), ``slo_sweep`` (Fig. 14), ``rate_sweep`` (Fig. 15),
-        ``load_sweep`` (sets B and recorded), ``slack`` (finding), ``predictor`` (Table 4).
+        ``load_sweep`` (sets B and recorded), ``slack`` (finding), ``predictor`` (Table 4),
+        ``timeline`` (of the named run).
     """
     printed = paper.published()
     drawn = {
@@ -45,7 +46,7 @@ def figures(report):
         for name, (draw, caption) in drawn.items():
             made[name] = draw(report.results, printed)
             made[name].set_label(caption)
-    return made
+    return made | timeline.figures(report.run)
 
 
 def _set_a(domain, variant="deterministic"):
