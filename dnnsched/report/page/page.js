@@ -27,12 +27,13 @@
   $("print").addEventListener("click", () => print());
   let folded = [];
   addEventListener("beforeprint", () => {
-    folded = all("details").filter((d) => !d.open);
+    folded.push(...all("details").filter((d) => !d.open));
     folded.forEach((d) => { d.open = true; });
     themed.forEach((f) => f(true));
   });
   addEventListener("afterprint", () => {
     folded.forEach((d) => { d.open = false; });
+    folded = [];
     themed.forEach((f) => f());
   });
 
@@ -294,7 +295,7 @@
         const r = d.requests, missed = r.finish[row] !== null && r.finish[row] > r.deadline[row];
         pen.fillStyle = missed ? bad : soft;
         const name = narrow ? "" : `${d.models[d.group[r.key[row]]].slice(0, 12)} `;
-        pen.fillText(`${name}#${r.id[row]}`, left - 8, rowY(row) + ROW / 2);
+        pen.fillText(`${name}#${r.id[row]}${missed ? " ×" : "\u2002"}`, left - 6, rowY(row) + ROW / 2);
       }
       pen.fillStyle = line;
       pen.fillRect(left - 1, TOP, 1, height - TOP);
@@ -313,7 +314,7 @@
       const row = rowOf.get(id);
       if (row !== undefined) {
         const finish = r.finish[row], deadline = r.deadline[row];
-        lines.push(`arrived ${time(r.arrival[row], full)}`);
+        lines.push(`arrived ${time(r.arrival[row], longest)}`);
         if (r.first_start[row] !== null) lines.push(`first ran after ${length(r.first_start[row] - r.arrival[row])}`);
         lines.push(finish === null ? "not finished" : `finished after ${length(finish - r.arrival[row])}`);
         if (deadline !== null) {
@@ -372,7 +373,12 @@
       set(around - part * span, around + (1 - part) * span);
     }
     const pan = (part) => set(from + part * (to - from), to + part * (to - from));
-    const actions = { in: () => zoom(0.5), out: () => zoom(2), left: () => pan(-0.25), right: () => pan(0.25),
+    function centre() {  // the chosen slice or request while it is in sight
+      if (picked === null) return undefined;
+      const at = picked.slice === null ? d.requests.arrival[picked.row] : start[picked.slice];
+      return at >= from && at <= to ? at : undefined;
+    }
+    const actions = { in: () => zoom(0.5, centre()), out: () => zoom(2, centre()), left: () => pan(-0.25), right: () => pan(0.25),
       reset: () => set(0, full) };
     all("[data-do]", view).forEach((b) => b.addEventListener("click", () => actions[b.dataset.do]()));
 
