@@ -67,9 +67,9 @@ def test_reproduce_writes_everything_twice_the_same(tiny, tmp_path, capsys):
     assert a.pop("run.json")
     assert b.pop("run.json")
     assert a == b
-    assert {"summary.csv", "replications.csv", "claims.csv", "requests.csv", "report.md", "report.html", "trace.json.gz",
-            "figures/tradeoff.svg", "figures/tradeoff.png", "figures/predictor.svg", "figures/slo_sweep.png",
-            "figures/rate_sweep.svg", "figures/breakdown.png"} <= set(a)
+    assert {"summary.csv", "replications.csv", "claims.csv", "requests.csv", "report.md", "report.html",
+            "trace.json.gz", "figures/tradeoff.svg", "figures/tradeoff.png", "figures/predictor.svg",
+            "figures/slo_sweep.png", "figures/rate_sweep.svg", "figures/breakdown.png"} <= set(a)
     assert (tmp_path / "a" / "report.html").stat().st_size < 2_000_000
     assert cli.main(["validate-run", str(tmp_path / "a")]) == cli.DIFFERS
     assert "valid;" in capsys.readouterr().out
