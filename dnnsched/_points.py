@@ -170,6 +170,10 @@ def _object(value, where, depth):
         return made | {"key": canonical(value.sweep_key(), where, depth + 1)}
     if is_dataclass(value):
         return made | {"state": {f.name: canonical(getattr(value, f.name), where, depth + 1) for f in fields(value)}}
+    if getattr(value, "is_native", False) and callable(getattr(value, "__wrapped__", None)):  # compiled from Python
+        state = {name: getattr(value, name, None) for name in ("form", "kind", "needs", "params", "oracle")}
+        source = identity(value.__wrapped__, where, depth + 1)
+        return made | {"function": source, "state": _mapping(state, where, depth)}
     if cls.__reduce__ is not object.__reduce__:
         try:
             parts = value.__reduce__()
@@ -282,7 +286,8 @@ def label(value):
         return value.__name__
     name = getattr(value, "name", None)
     if isinstance(name, str) and name:
-        return name
+        params = list(getattr(value, "params", ())) if getattr(value, "is_native", False) else []
+        return f"{name} {', '.join(f'{p:g}' for p in params)}".rstrip()
     return type(value).__name__ if " at 0x" in repr(value) else repr(value)
 
 
