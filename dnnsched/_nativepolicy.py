@@ -354,6 +354,20 @@ def adopt(obj):
     return None if find(obj) is None else Native(obj)
 
 
+def is_own(scheduler):
+    """Whether an object can schedule: it has score(view), pick(view) or batch(view), or it is native."""
+    return any(hasattr(scheduler, method) for method in ("score", "pick", "batch")) or (
+        isinstance(scheduler, Native) or find(scheduler) is not None)
+
+
+def own(scheduler):
+    """A native callable as :class:`Native`, a scheduler in Python as it is; TypeError for anything else."""
+    if not is_own(scheduler):
+        raise TypeError(f"scheduler: expected a name, a Scheduler, an object with score(view) or pick(view), or a "
+                        f"native callable, got {type(scheduler).__name__}")
+    return adopt(scheduler) or scheduler
+
+
 def from_factory(target, **arguments):
     """A native scheduler made by a function that other processes can call too.
 

@@ -130,7 +130,21 @@ def _list(args):
     return OK
 
 
+_PLUGINS = {"papers": "papers", "schedulers": "schedulers", "accelerators": "cost_models", "arrivals": "workloads"}
+
+
 def _listing(what):
+    own = _built_in(what)
+    if what not in _PLUGINS:
+        return own
+    from dnnsched import plugins
+
+    taken = {line.split()[0] for line in own}
+    return own + [f"{p.name:24s} plug-in of {p.distribution}{' (hidden by the name above)' if p.name in taken else ''}"
+                  for p in plugins.find(_PLUGINS[what])]
+
+
+def _built_in(what):
     if what == "papers":
         from dnnsched import papers
 

@@ -6,6 +6,7 @@ import math
 import tomllib
 from dataclasses import dataclass, field
 
+from dnnsched import plugins
 from dnnsched.errors import FormatError
 
 ARRIVALS = ("poisson", "gamma", "mmpp", "periodic")
@@ -25,7 +26,7 @@ class WorkloadConfig:
     traces : str
         Name of an embedded trace set or path of a saved one.
     arrivals : str
-        ``"poisson"``, ``"gamma"`` (needs `cv`), ``"mmpp"`` or ``"periodic"``.
+        ``"poisson"``, ``"gamma"`` (needs `cv`), ``"mmpp"``, ``"periodic"``, or the name of a plug-in.
     rate, rho : float or None
         Exactly one: requests per second, or offered load.
     n : int
@@ -167,7 +168,9 @@ def parse(data, source="config"):
     if "traces" not in table:
         raise ConfigError(f"{where}.traces: expected the name of a trace set")
     workload = WorkloadConfig(**table)
-    _choice(where, "arrivals", workload.arrivals, ARRIVALS)
+    if workload.arrivals not in ARRIVALS:
+        known = tuple(p.name for p in plugins.find("workloads"))
+        _choice(where, "arrivals", workload.arrivals, (*ARRIVALS, *known))
     _choice(where, "semantics", workload.semantics, SEMANTICS)
     if (workload.rate is None) == (workload.rho is None):
         raise ConfigError(f"{where}: expected exactly one of rate, rho")

@@ -3,10 +3,11 @@
 import math
 import os
 
-from dnnsched import _executors, schedulers, sim, traces, workloads
+from dnnsched import _executors, plugins, schedulers, sim, traces, workloads
 from dnnsched.report import document, progress, provenance
 from dnnsched.report.results import METRICS, Point, Results, origin_of, reported
 from dnnsched.report.tables import Table, with_interval
+from dnnsched.runconfig import ARRIVALS
 from dnnsched.statistics import paired_difference
 
 _SHOWN = ("antt", "violation_rate", "throughput_rps", "latency_p99_s", "utilization", "offered_load")
@@ -18,7 +19,8 @@ def _build(config, ts, seed):
                "semantics": w.semantics, "rng": seed}
     if w.cv is not None:
         options["cv"] = w.cv
-    return getattr(workloads, w.arrivals)(ts, **options)
+    builder = getattr(workloads, w.arrivals) if w.arrivals in ARRIVALS else plugins.load("workloads", w.arrivals)
+    return builder(ts, **options)
 
 
 def _simulate(config, table, scheduler, timeline=False):

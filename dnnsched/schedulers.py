@@ -28,9 +28,10 @@ import difflib
 from dataclasses import asdict, dataclass, fields
 from typing import ClassVar
 
+from . import plugins
 from ._arrays import check_choice, check_number
 from ._nativecompile import native
-from ._nativepolicy import Native, from_factory
+from ._nativepolicy import Native, from_factory, is_own
 from .policies import PREDICTORS, estimate
 
 SEMANTICS = ("paper", "artifact")
@@ -399,12 +400,12 @@ def names():
 
 
 def get(name, **parameters):
-    """Built-in scheduler by name.
+    """Scheduler by name: built in, or brought by a plug-in (:mod:`dnnsched.plugins`).
 
     Parameters
     ----------
     name : str
-        One of :func:`names`, or an alias.
+        One of :func:`names`, an alias, or the name of a plug-in.
     **parameters
         Of its class.
 
@@ -412,10 +413,15 @@ def get(name, **parameters):
     ------
     ValueError
         Unknown name or parameter; the message suggests the nearest.
+    ImportError, TypeError
+        The plug-in cannot be loaded, or is no scheduler.
     """
     cls = _CLASSES.get(_ALIASES.get(name, name))
     if cls is None:
-        known = [*_CLASSES, *_ALIASES]
+        found = plugins.load("schedulers", name)
+        if found is not None:
+            return _from_plugin(name, found, parameters)
+        known = [*_CLASSES, *_ALIASES, *(p.name for p in plugins.find("schedulers"))]
         near = difflib.get_close_matches(str(name), known, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"scheduler: unknown name {name!r}{hint} Known: {', '.join(known)}")
@@ -425,6 +431,17 @@ def get(name, **parameters):
         raise ValueError(f"scheduler {cls.name!r}: unknown parameter {sorted(bad)[0]!r}; it takes "
                          f"{', '.join(sorted(known)) or 'none'}")
     return cls(**parameters)
+
+
+def _from_plugin(name, found, parameters):
+    """The scheduler of a plug-in: made with the parameters, or as it is when there are none to give."""
+    makes = isinstance(found, type) or not is_own(found)
+    if not makes and parameters:
+        raise ValueError(f"scheduler {name!r}: the plug-in is a ready scheduler, it takes no parameters")
+    made = found(**parameters) if makes and callable(found) else found
+    if isinstance(made, Scheduler) or is_own(made):
+        return made
+    raise TypeError(f"scheduler {name!r}: the plug-in gives {type(made).__name__}, expected a scheduler")
 
 
 def wait_until(t_s):

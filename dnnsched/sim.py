@@ -233,19 +233,8 @@ def _policy(scheduler, semantics, check=False):
         name, params = scheduler.native(semantics)
         return "builtin", name, _decisions(check), np.array(params, dtype=np.float64)
     count = max(_decisions(check), _decisions(getattr(scheduler, "check", False)))
-    own = _own(scheduler)
+    own = _nativepolicy.own(scheduler)
     return own.entry(count) if isinstance(own, _nativepolicy.Native) else ("python", own, count)
-
-
-def _own(scheduler):
-    """A native callable as Native, a scheduler in Python as it is; TypeError for anything else."""
-    if any(hasattr(scheduler, method) for method in ("score", "pick", "batch")):
-        return scheduler
-    native = _nativepolicy.adopt(scheduler)
-    if native is None:
-        raise TypeError(f"scheduler: expected a name, a Scheduler, an object with score(view) or pick(view), or a "
-                        f"native callable, got {type(scheduler).__name__}")
-    return native
 
 
 class Simulation:
@@ -372,7 +361,7 @@ def _resolve(scheduler, semantics):
         what = scheduler.name if built_in else type(scheduler).__name__
         raise ValueError(f"semantics: 'artifact' exists for the public simulator's 11 policies only "
                          f"({', '.join(_schedulers.ARTIFACT_POLICIES)}), got {what!r}")
-    return scheduler if built_in else _own(scheduler)
+    return scheduler if built_in else _nativepolicy.own(scheduler)
 
 
 def _cached(ts, key, make):

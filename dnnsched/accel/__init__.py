@@ -5,6 +5,7 @@ Each model turns layer shapes and sparsity into time. ``get(name)`` makes one by
 their own for exact masks. Quantities that a model does not give are NaN.
 """
 
+from dnnsched import plugins
 from dnnsched.accel._cost import BOUNDS, COST
 from dnnsched.accel.eyeriss2 import EyerissV2
 from dnnsched.accel.sanger import Sanger, sanger_mask, sanger_mask_stats
@@ -30,24 +31,28 @@ def get(name, **params):
     Parameters
     ----------
     name : str
-        One of :func:`names`.
+        One of :func:`names`, or of a plug-in (:mod:`dnnsched.plugins`).
     **params
         Parameters of the model's class.
 
     Returns
     -------
-    EyerissV2 or Sanger
+    EyerissV2, Sanger or what the plug-in makes
 
     Raises
     ------
     ValueError
         The name is unknown, or a parameter is out of range.
+    ImportError
+        The plug-in cannot be loaded.
 
     Examples
     --------
     >>> get("sanger", compat="artifact").latency(0.25, 0.5, 512)
     0.00127795...
     """
-    if name not in _MODELS:
-        raise ValueError(f"name: expected one of {', '.join(_MODELS)}, got {name!r}")
-    return _MODELS[name](**params)
+    model = _MODELS.get(name) or plugins.load("cost_models", name)
+    if model is None:
+        known = [*_MODELS, *(p.name for p in plugins.find("cost_models"))]
+        raise ValueError(f"name: expected one of {', '.join(known)}, got {name!r}")
+    return model(**params)

@@ -2,6 +2,8 @@
 
 import importlib
 
+from dnnsched import plugins
+
 _PAPERS = {
     "dysta": "Sparse-DySta: sparsity-aware scheduling of several sparse DNNs (MICRO 2023)",
 }
@@ -19,17 +21,24 @@ def names():
 
 def describe(paper):
     """One line about a system."""
-    _known(paper)
+    if paper not in _PAPERS:
+        return ((_module(paper).__doc__ or "").strip().splitlines() or [""])[0]
     return _PAPERS[paper]
 
 
-def _known(paper):
-    if paper not in _PAPERS:
+def _module(paper):
+    """Module of a system, our own or a plug-in's; ValueError if there is none."""
+    if paper in _PAPERS:
+        return importlib.import_module(f"dnnsched.papers.{paper}")
+    module = plugins.load("papers", paper)
+    if module is None:
         import difflib
 
-        close = difflib.get_close_matches(str(paper), _PAPERS, 1)
+        known = [*_PAPERS, *(p.name for p in plugins.find("papers"))]
+        close = difflib.get_close_matches(str(paper), known, 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"paper: expected one of {', '.join(_PAPERS)}, got {paper!r}{hint}")
+        raise ValueError(f"paper: expected one of {', '.join(known)}, got {paper!r}{hint}")
+    return module
 
 
 def reproduce(paper, profile="ci", **options):
@@ -38,7 +47,7 @@ def reproduce(paper, profile="ci", **options):
     Parameters
     ----------
     paper : str
-        One of :func:`names`.
+        One of :func:`names`, or of a plug-in (:mod:`dnnsched.plugins`).
     profile : {"ci", "paper"}
         ``"ci"`` is quick; ``"paper"`` runs all points with more replications.
     **options
@@ -50,9 +59,7 @@ def reproduce(paper, profile="ci", **options):
     dnnsched.report.Report
         With ``tables``, ``claims``, ``figures`` and ``save(dir)``.
     """
-    _known(paper)
-    module = importlib.import_module(f"dnnsched.papers.{paper}")
-    return module.reproduce(profile=profile, **options)
+    return _module(paper).reproduce(profile=profile, **options)
 
 
 def audit(paper):
@@ -61,12 +68,14 @@ def audit(paper):
     Parameters
     ----------
     paper : str
-        One of :func:`names`.
+        One of :func:`names`, or of a plug-in (:mod:`dnnsched.plugins`).
 
     Returns
     -------
     dnnsched.papers._audit.Audit
         ``findings``, ``contradictions``, ``table()`` and ``text()``.
     """
-    _known(paper)
-    return importlib.import_module(f"dnnsched.papers.{paper}").audit()
+    module = _module(paper)
+    if not hasattr(module, "audit"):
+        raise ValueError(f"paper: the plug-in {paper!r} has no audit")
+    return module.audit()
