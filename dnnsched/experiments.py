@@ -341,7 +341,7 @@ class MetricComparison:
         if d.low == d.high == 0.0:
             return "equal in every replication"
         if self.covers_zero:
-            return "no difference shown (interval covers 0)"
+            return "interval covers 0"
         return "a lower" if d.high < 0 else "a higher"
 
 
@@ -353,15 +353,18 @@ def compare_values(metric, a, b, *, paired, level, unit=None):
     speedup = None
     if paired and (np.asarray(a) > 0).all() and (np.asarray(b) > 0).all():
         speedup = statistics.geometric_mean(np.asarray(b) / np.asarray(a), level)
+    ratio = statistics.ratio_of_means(a, b, level, paired=paired)
+    if paired and np.array_equal(a, b) and ratio.value == 1.0:
+        ratio = statistics.Interval(1.0, 1.0, 1.0, level, ratio.n)
     return MetricComparison(metric, unit, statistics.mean_interval(a, level), statistics.mean_interval(b, level),
-                            difference(a, b, level), statistics.ratio_of_means(a, b, level, paired=paired), speedup)
+                            difference(a, b, level), ratio, speedup)
 
 
 def comparison_table(rows, name, title, note, brief=True):
     """Table of several :class:`MetricComparison`."""
-    return Table(name, title, ["metric", "unit", "a", "b", "a - b", "a / b", "finding"],
-                 [[r.metric, r.unit, with_interval(r.a), with_interval(r.b), with_interval(r.difference),
-                   with_interval(r.ratio), r.finding] for r in rows], note, brief)
+    return Table(name, title, ["metric", "unit", "a", "b", "a - b", "finding", "a / b"],
+                 [[r.metric, r.unit, with_interval(r.a), with_interval(r.b), with_interval(r.difference), r.finding,
+                   with_interval(r.ratio)] for r in rows], note, brief)
 
 
 def comparison_note(paired, level, n_metrics):
@@ -371,7 +374,8 @@ def comparison_note(paired, level, n_metrics):
            "Independent replications: difference by Welch's method; ratio of means by Fieller's theorem.")
     many = (f" Each interval holds by itself: of {n_metrics} metrics without any difference, "
             f"{n_metrics * (1 - level):.1f} would be expected to show one." if n_metrics > 1 else "")
-    return f"{100 * level:g} % intervals. {how}{many}"
+    return (f"{100 * level:g} % intervals; one that covers 0 shows no difference, which does not prove equality. "
+            f"{how}{many}")
 
 
 class Comparison:

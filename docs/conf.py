@@ -69,7 +69,7 @@ def copy_notebooks():
 
 def write_cli_help():
     """The command line's own help, verb by verb."""
-    verbs = ("list", "info", "run", "reproduce", "audit", "validate-run", "export-timeline")
+    verbs = ("list", "info", "run", "reproduce", "compare", "audit", "validate-run", "export-timeline")
     text = []
     for verb in ((), *((v,) for v in verbs)):
         command = [sys.executable, "-P", "-m", "dnnsched.cli", *verb, "--help"]

@@ -107,6 +107,7 @@ def test_compare_takes_pairs(pair):
     assert found.rows["antt"].finding == "a lower"
     assert found.rows["violation_rate"].a.value == pytest.approx(100 * dysta.metrics["violation_rate"].mean())
     assert found.rows["offered_load"].finding == "equal in every replication"
+    assert found.rows["offered_load"].ratio.low == found.rows["offered_load"].ratio.high == 1.0
     assert found.text().startswith("antt: dysta - fcfs = -")
     unpaired = ds.compare(dysta, fcfs, paired=False)
     assert unpaired.difference.high - unpaired.difference.low > found.difference.high - found.difference.low
@@ -120,7 +121,8 @@ def test_compare_says_when_nothing_is_shown():
     b = ds.replicate(lambda seed: {"x": noise(seed)["x"] + (1 if seed % 2 else -1) * 0.5, "y_s": 1.0}, n=8)
     found = ds.compare(a, b, metric="x")
     assert found.covers_zero
-    assert "no difference shown (interval covers 0)" in found.text()
+    assert ": interval covers 0\n" in found.text()
+    assert "one that covers 0 shows no difference" in found.table().note
     assert ds.compare(ds.replicate(noise, n=1), ds.replicate(noise, n=1), "x").rows["x"].finding == (
         "one replication: no interval")
 

@@ -274,9 +274,9 @@ def _results(rows, paired):
 
 def _table(name, title, rows, describe, metrics, note):
     lines = [[" / ".join(dict.fromkeys([describe(s.point), describe(t.point)])), s.metric, s.unit, with_interval(c.a),
-              with_interval(c.b), with_interval(c.difference), with_interval(c.ratio), c.finding]
+              with_interval(c.b), with_interval(c.difference), c.finding, with_interval(c.ratio)]
              for s, t, c in rows if s.metric in metrics]
-    return Table(name, title, ["point", "metric", "unit", "a", "b", "a - b", "a / b", "finding"], lines, note)
+    return Table(name, title, ["point", "metric", "unit", "a", "b", "a - b", "finding", "a / b"], lines, note)
 
 
 def _published(printed, describe, level):
