@@ -80,8 +80,8 @@ def judged_report(name="T", note="n", model="m"):
         ["set two", "", ""], ["  d", "2 (3)", "z"], ["", "1", "a"]], f"Note {note}"),
         "u": tables.Table("u", "Second", ["k", "v"], [[model, "1e-3"], ["b", "-"], ["c", "-2"]], brief=False)}
     ts = ds.TraceSet({model: ds.Trace(np.full((2, 5), 0.01), model=model),
-                      "other/v": ds.Trace(np.full((3, 3), 0.02), model="other")})
-    wl = ds.workloads.poisson(ts, rate=22.0, n=90, slo_multiplier=4.0, rng=3)
+                      "other/v": ds.Trace(np.full((3, 3), 0.1), model="other")})
+    wl = ds.workloads.poisson(ts, rate=5.0, n=90, slo_multiplier=4.0, rng=3)
     run = document.NamedRun("r", f"run of {name}", ds.simulate(wl, scheduler="dysta", timeline=True), wl)
     return document.Report(
         paper="p", title=name, citation="Cited, doi:10", profile="ci", config={"a": [1, name]}, tables=shown,
@@ -196,10 +196,13 @@ def test_figures_are_inlined_without_what_a_page_must_not_have():
              '<defs><path id="a" d="M 0.123456 1"/></defs><g id="unused"><use xlink:href="#a" x="1.23456" '
              'onclick="bad()" transform="translate(1.23456 2) scale(0.015625)" style="fill: #000000; stroke: #ffffff"/>'
              '<image xlink:href="http://x/y.png"/><path clip-path="url(#a)" style="fill:#0000001"/></g></svg>')
-    made = page_marks.figure_svg(drawn, "f1-")
-    assert made == ('<svg viewBox="0 0 9 9"><defs><path id="f1-0" d="M 0.12 1"/></defs><use href="#f1-0" x="1.23" '
-                    'transform="translate(1.23 2) scale(0.015625)" style="fill: var(--f-ink); stroke: var(--f-paper)"/>'
-                    '<image/><path clip-path="url(#f1-0)" style="fill:#0000001"/></svg>')
+    styles = {"fill: red": "s0"}
+    made = page_marks.figure_svg(drawn, "f1-", styles)
+    assert made == ('<svg viewBox="0 0 9 9"><defs><path id="f1-0" d="M0.1 1"/></defs><use href="#f1-0" x="1.2" '
+                    'transform="translate(1.23 2) scale(0.015625)" class="s1"/><image/><path clip-path="url(#f1-0)" '
+                    'class="s2"/></svg>')
+    assert page_marks.style_rules(styles) == (".s0{fill: red}\n.s1{fill: var(--f-ink); stroke: var(--f-paper)}\n"
+                                              ".s2{fill:#0000001}\n")
 
 
 def test_saved_figures_are_in_the_page(tmp_path):
@@ -249,39 +252,57 @@ def test_axis_orders_values_and_labels(values, kind):
 
 
 def test_window_is_the_block_with_most_preemptions_and_says_what_is_cut():
-    report = judged_report()
-    result = report.run.result
-    r, s = result.requests, result.timeline.slices
-    first, last, start, end, chosen = page_timeline.window(r, s, count=20, cap=10_000)
-    sums = [int(r["n_preempt"][k:k + 20].sum()) for k in range(len(r) - 19)]
-    assert (first, last) == (sums.index(max(sums)), sums.index(max(sums)) + 20)
-    assert start == r["arrival_s"][first]
-    assert (r["finish_s"][first:last] <= end).sum() >= 16
+    timeline = judged_report().run.result.timeline
+    r, s = timeline.rows, timeline.slices
+    block, start, end, chosen = page_timeline.window(timeline, count=20, cap=10_000)
+    sums = [int(r["n_preempt"][k:k + 20].sum()) for k in range(90 - 19)]
+    assert max(sums) > 0
+    assert block.tolist() == list(range(sums.index(max(sums)), sums.index(max(sums)) + 20))
+    assert start == r["arrival_s"][block[0]]
+    assert (r["finish_s"][block] <= end).sum() >= 16
     want = [k for k in range(len(s)) if s["t1_s"][k] > start and s["t0_s"][k] < end]
     assert sorted(chosen.tolist()) == want
     assert (np.diff(s["t0_s"][chosen]) >= 0).all()
-    *_, cut_end, few = page_timeline.window(r, s, count=20, cap=7)
+    _, _, cut_end, few = page_timeline.window(timeline, count=20, cap=7)
     assert few.tolist() == chosen[:7].tolist()
     assert cut_end == s["t0_s"][chosen[7]]
-    text = page_timeline.note(report.run, first, last, start, end, len(chosen))
-    assert f"Requests {first} to {last - 1} of 90" in text
-    assert f"{len(chosen)} of {len(s)} layer slices" in text
-    assert f"Left out here: 70 requests and {len(s) - len(chosen)} slices" in text
 
 
 def test_timeline_data_reads_back_to_the_slices():
-    run = judged_report().run
-    drawn = json.loads(json.dumps(page_timeline.data(run)))
-    s = run.result.timeline.slices
-    first, _, start, _, chosen = page_timeline.window(run.result.requests, s)
+    timeline = judged_report().run.result.timeline
+    drawn = json.loads(json.dumps(page_timeline.data(timeline, "t")))
+    s = timeline.slices
+    block, start, _, chosen = page_timeline.window(timeline)
     begin = np.cumsum(drawn["slices"]["start"])
     np.testing.assert_allclose(start + begin * 1e-9, s["t0_s"][chosen], rtol=0, atol=2e-9)
     np.testing.assert_allclose(start + (begin + drawn["slices"]["length"]) * 1e-9, s["t1_s"][chosen], rtol=0, atol=2e-9)
     assert drawn["slices"]["id"] == s["id"][chosen].tolist()
     assert drawn["slices"]["stage"] == s["stage"][chosen].tolist()
-    assert drawn["keys"][drawn["slices"]["key"][0]] in run.result.traces
-    assert drawn["requests"]["id"][0] == first
+    assert drawn["slices"]["key"] == s["program"][chosen].tolist()
+    assert drawn["requests"]["id"] == block.tolist()
     assert drawn["requests"]["arrival"][0] == 0
+    assert f"60 of 90 requests, {block[0]} to {block[-1]}" in drawn["note"]
+    assert f"{len(chosen)} of {len(s)} layer slices" in drawn["note"]
+    assert f"Left out here: 30 requests and {len(s) - len(chosen)} slices" in drawn["note"]
+
+
+def test_timeline_of_requests_without_an_answer_and_without_deadline():
+    slices = np.zeros(2, [("t0_s", "f8"), ("t1_s", "f8"), ("id", "i8"), ("resource", "i4"), ("stage", "i4"),
+                          ("n", "i4")])
+    slices["t0_s"], slices["t1_s"], slices["id"], slices["resource"], slices["n"] = 1.0, 2.0, [0, 1], [1, 1], 2
+    rows = {"arrival_s": np.array([0.5, 0.75, np.nan]), "first_start_s": np.array([1.0, 1.0, np.nan]),
+            "finish_s": np.array([2.0, np.nan, np.nan]), "deadline_s": np.array([np.inf, 1.5, np.inf]),
+            "status": np.array([0, 2, 255], np.uint8), "key": np.zeros(3, np.int32), "n_preempt": np.zeros(3, np.int32)}
+    made = ds.timeline.Timeline(slices, 5, rows, ["p"], ["a", "b"], {})
+    drawn = json.loads(json.dumps(page_timeline.data(made, "t"), allow_nan=False))
+    assert drawn["requests"]["finish"] == [1_500_000_000, None, None]
+    assert drawn["requests"]["deadline"] == [None, 1_000_000_000, None]
+    assert drawn["requests"]["arrival"] == [0, 250_000_000, None]
+    assert drawn["requests"]["unanswered"] == [0, 1, 0]
+    assert drawn["slices"]["n"] == [2, 2]
+    assert drawn["slices"]["resource"] == [1, 1]
+    assert drawn["resources"] == ["a", "b"]
+    assert "did not keep 5 slices" in drawn["note"]
 
 
 def test_run_without_timeline_says_so(tmp_path):

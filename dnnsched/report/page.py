@@ -52,12 +52,13 @@ def render(report, figures=(), missing_viz="", requests_file="requests.csv"):
     brief = [t for t in report.tables.values() if t.brief]
     rest = [t for t in report.tables.values() if not t.brief]
     timeline = getattr(report.run and report.run.result, "timeline", None)
-    drawn = page_timeline.data(report.run) if timeline is not None and len(timeline.slices) else None
+    drawn = page_timeline.data(timeline, report.run.title) if timeline is not None and len(timeline.slices) else None
+    styles = {}
     sections = [
         ("claims", "Claims", _claims(report)),
         ("tables", "Main tables", "".join(map(_table, brief))),
         ("intervals", *_intervals(report)),
-        ("figures", "Figures", _figures(figures, missing_viz)),
+        ("figures", "Figures", _figures(figures, missing_viz, styles)),
         ("timeline", "Timeline", _timeline(report, drawn, requests_file)),
         ("more", "All other tables", _folded(rest)),
         ("notes", "Notes", _items(report.notes)),
@@ -69,7 +70,8 @@ def render(report, figures=(), missing_viz="", requests_file="requests.csv"):
     script = _asset("page.js")
     return Template(_asset("page.html")).substitute(
         title=esc(f"{report.title} ({report.profile})"), run_id=esc(report.run_id), version=esc(_version()),
-        css=_asset("page.css"), script=script, script_hash=_hash(script), timeline=_json(drawn),
+        css=_asset("page.css") + page_marks.style_rules(styles), script=script, script_hash=_hash(script),
+        timeline=_json(drawn),
         contents="\n".join(f'<li><a href="#{key}">{esc(title)}</a></li>' for key, title, _ in sections),
         body=_head(report) + "\n".join(f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{esc(title)}'
                                        f'</h2>\n{body}</section>' for key, title, body in sections))
@@ -368,14 +370,17 @@ def _value(value):
 
 # figures, timeline, provenance
 
-def _figures(figures, missing):
+def _figures(figures, missing, styles):
     if missing:
         return f'<p class="note">{esc(missing)}</p>'
-    return "".join(
-        f'<figure class="figure" role="group"><div class="scroll drawing" tabindex="0" role="img" aria-label="'
-        f'{esc(caption)}">{page_marks.figure_svg(svg, f"f{at}-")}</div><figcaption>{esc(caption)} <span class="files">'
-        f'<a href="figures/{esc(name)}.svg">SVG</a> <a href="figures/{esc(name)}.png">PNG</a></span></figcaption>'
-        "</figure>\n" for at, (name, caption, svg) in enumerate(figures))
+    made = []
+    for at, (name, caption, svg) in enumerate(figures):
+        drawing = page_marks.figure_svg(svg, f"f{at}-", styles)
+        made.append(
+            f'<figure class="figure"><div class="scroll drawing" tabindex="0" role="img" aria-label="{esc(caption)}">'
+            f'{drawing}</div><figcaption>{esc(caption)} <span class="files"><a href="figures/{esc(name)}.svg">SVG</a> '
+            f'<a href="figures/{esc(name)}.png">PNG</a></span></figcaption></figure>\n')
+    return "".join(made)
 
 
 def _timeline(report, drawn, requests_file):

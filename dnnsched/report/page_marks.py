@@ -118,14 +118,14 @@ def bars(axis, entries):
 _INK = {"#000000": "ink", "black": "ink", "#ffffff": "paper", "white": "paper", "#4d4d4d": "axis", "#333333": "axis",
         "#e3e3e3": "grid", "#b0b0b0": "rule"}
 _COLOR = re.compile(r"(fill|stroke)(\s*:\s*)(" + "|".join(_INK) + r")(?![\w-])", re.IGNORECASE)
-_NUMBER = re.compile(r"-?\d+\.\d{3,}")
+_NUMBER = re.compile(r"-?\d+\.\d{2,}")
 _TRANSLATE = re.compile(r"translate\([^)]*\)")
 _REFERENCE = re.compile(r"#([\w.-]+)")
 _URL = re.compile(r"url\(#([\w.-]+)\)")
 _DROPPED = ("metadata", "script", "style", "foreignObject", "title", "desc")
 
 
-def figure_svg(text, prefix):
+def figure_svg(text, prefix, styles):
     """A figure's SVG for use inside a page.
 
     Parameters
@@ -134,25 +134,33 @@ def figure_svg(text, prefix):
         An SVG document.
     prefix : str
         Begins every id, so that several figures share a page.
+    styles : dict
+        Style -> class, shared by the page's figures; new styles are added. :func:`style_rules` writes them out.
 
     Returns
     -------
     str
         One ``svg`` element without comments, style sheets, scripts and references to anything outside; coordinates
-        with two decimals; black, white and greys as custom properties, so that figures follow the page's theme.
+        with one decimal; black, white and greys as custom properties, so that figures follow the page's theme.
     """
     out = []
     used = {name: f"{prefix}{at:x}" for at, name in enumerate(dict.fromkeys(_REFERENCE.findall(text)))}
-    _write(ET.fromstring(text), used, out)
+    _write(ET.fromstring(text), used, styles, out)
     return "".join(out)
 
 
-def _short(text):
-    """Numbers with at most two decimals, single spaces."""
-    return " ".join(_NUMBER.sub(lambda m: f"{float(m[0]):.2f}", text).split())
+def style_rules(styles):
+    """The style sheet of the classes that figures use."""
+    return "".join(f".{name}{{{style}}}\n" for style, name in styles.items())
 
 
-def _attributes(name, node, used):
+def _short(text, decimals=1):
+    """Numbers with few decimals, no space that is not needed."""
+    text = _NUMBER.sub(lambda m: f"{float(m[0]):.{decimals}f}".removesuffix(".0"), text)
+    return re.sub(r"\s*([A-Za-z,()])\s*", r"\1", " ".join(text.split()))
+
+
+def _attributes(name, node, used, styles):
     for key, value in node.attrib.items():
         short = key.rpartition("}")[2]
         dropped = (short.lower().startswith("on") or (short == "href" and value[1:] not in used)
@@ -165,25 +173,27 @@ def _attributes(name, node, used):
         elif short == "href":
             value = "#" + used[value[1:]]
         value = _URL.sub(lambda m: f"url(#{used[m[1]]})", value)
-        if short in ("style", "fill", "stroke"):
+        if short == "style":
             value = _COLOR.sub(lambda m: f"{m[1]}{m[2]}var(--f-{_INK[m[3].lower()]})", value)
+            value = "; ".join(p.strip() for p in value.split(";") if p.strip() and not re.search(r"[<>{}@\\]", p))
+            short, value = "class", styles.setdefault(value, f"s{len(styles):x}")
         elif short in ("d", "points", "x", "y", "width", "height", "x1", "x2", "y1", "y2"):
             value = _short(value)
         elif short == "transform":
-            value = _TRANSLATE.sub(lambda m: _short(m[0]), value)
+            value = _TRANSLATE.sub(lambda m: _short(m[0], 2), value)
         yield f' {short}="{esc(value)}"'
 
 
-def _write(node, used, out):
+def _write(node, used, styles, out):
     name = node.tag.rpartition("}")[2] if isinstance(node.tag, str) else None
     if name is None or name in _DROPPED:
         return
-    attributes = "".join(_attributes(name, node, used))
+    attributes = "".join(_attributes(name, node, used, styles))
     inner = []
     if node.text and node.text.strip():
         inner.append(esc(node.text))
     for child in node:
-        _write(child, used, inner)
+        _write(child, used, styles, inner)
         if child.tail and child.tail.strip():
             inner.append(esc(child.tail))
     if name == "g" and not attributes:

@@ -125,8 +125,8 @@
 
   function timeline(d) {
     const canvas = $("canvas"), view = $("timeline-view"), tip = $("tip"), pen = canvas.getContext("2d");
-    const COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999", "#8c6d31"];
-    const ROW = 13, TOP = 24, LANE = 30, tracks = d.resources;
+    const COLORS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#b8860b", "#7a5195"];
+    const ROW = 13, TOP = 24, LANE = d.resources.length > 4 ? 18 : 30, tracks = d.resources.length;
     const n = d.slices.start.length, requests = d.requests.id.length;
     const start = new Float64Array(n), end = new Float64Array(n);
     let at = 0, longest = 0;
@@ -141,12 +141,15 @@
     for (let i = 0; i < n; i++) if (rowOf.has(d.slices.id[i])) mine[rowOf.get(d.slices.id[i])].push(i);
     const full = Math.max(d.span, 1), tightest = 50;
     let from = 0, to = full, hover = null, picked = null, paper = false, style, left = 110, width = 800;
-    const color = (key) => COLORS[d.group[key] % COLORS.length];
+    const model = (k) => (k < COLORS.length ? COLORS[k] : "#8c8c8c");
+    const color = (key) => model(d.group[key]);
+    const lateAt = (row) => d.requests.unanswered[row] === 1 || (d.requests.finish[row] !== null &&
+      d.requests.deadline[row] !== null && d.requests.finish[row] > d.requests.deadline[row]);
     const height = TOP + tracks * LANE + requests * ROW + 6;
 
     d.models.forEach((name, k) => {
       const item = document.createElement("span"), box = document.createElement("i");
-      box.style.background = COLORS[k % COLORS.length];
+      box.style.background = model(k);
       item.append(box, name);
       $("models").append(item);
     });
@@ -228,9 +231,8 @@
         if (row !== undefined) pen.fillRect(a, rowY(row) + 2, w - gap, ROW - 4);
         if (w > 26) {
           const text = String(d.slices.stage[i]), mid = (Math.max(a, left) + Math.min(a + w, width)) / 2;
-          pen.fillStyle = "#ffffff";
+          pen.fillStyle = row === undefined ? ink : ["#0072b2", "#7a5195"].includes(color(key)) ? "#ffffff" : "#111111";
           pen.textAlign = "center";
-          if (row === undefined) pen.fillStyle = ink;
           pen.fillText(text, mid, lane + LANE / 2);
         }
       }
@@ -260,13 +262,12 @@
 
     function marks(ink, bad, line) {
       for (let row = 0; row < requests; row++) {
-        const r = d.requests, y = rowY(row), missed = r.finish[row] !== null && r.finish[row] > r.deadline[row];
+        const r = d.requests, y = rowY(row), missed = lateAt(row);
         pen.fillStyle = ink;
         pen.fillRect(x(r.arrival[row]) - 0.5, y + 2.5, 1.2, ROW - 5);
-        if (r.deadline[row] === null) continue;
         pen.fillStyle = missed ? bad : ink;
-        pen.fillRect(x(r.deadline[row]) - 0.5, y + 0.5, 1.4, ROW - 1);
-        if (missed) {
+        if (r.deadline[row] !== null) pen.fillRect(x(r.deadline[row]) - 0.5, y + 0.5, 1.4, ROW - 1);
+        if (missed && r.finish[row] !== null) {
           pen.textAlign = "left";
           pen.fillText("×", x(r.finish[row]) + 2, y + ROW / 2);
         }
@@ -288,11 +289,11 @@
       const narrow = left < 100;
       for (let k = 0; k < tracks; k++) {
         pen.fillStyle = ink;
-        pen.fillText(tracks > 1 ? `accel. ${k}` : narrow ? "accel." : "accelerator", left - 8, TOP + k * LANE + LANE / 2);
+        pen.fillText(tracks === 1 ? (narrow ? "accel." : "accelerator") : d.resources[k].slice(0, narrow ? 10 : 18), left - 8, TOP + k * LANE + LANE / 2);
       }
       pen.font = `10px ${style("--sans")}`;
       for (let row = 0; row < requests; row++) {
-        const r = d.requests, missed = r.finish[row] !== null && r.finish[row] > r.deadline[row];
+        const r = d.requests, missed = lateAt(row);
         pen.fillStyle = missed ? bad : soft;
         const name = narrow ? "" : `${d.models[d.group[r.key[row]]].slice(0, 12)} `;
         pen.fillText(`${name}#${r.id[row]}${missed ? " ×" : "\u2002"}`, left - 6, rowY(row) + ROW / 2);
@@ -316,10 +317,11 @@
         const finish = r.finish[row], deadline = r.deadline[row];
         lines.push(`arrived ${time(r.arrival[row], longest)}`);
         if (r.first_start[row] !== null) lines.push(`first ran after ${length(r.first_start[row] - r.arrival[row])}`);
-        lines.push(finish === null ? "not finished" : `finished after ${length(finish - r.arrival[row])}`);
+        lines.push(finish === null ? "not finished" :
+          `${r.unanswered[row] ? "ended without an answer" : "finished"} after ${length(finish - r.arrival[row])}`);
         if (deadline !== null) {
           lines.push(`deadline after ${length(deadline - r.arrival[row])}: ` +
-            (finish === null || finish > deadline ? "missed" : "met"));
+            (finish === null || lateAt(row) ? "missed" : "met"));
         }
         lines.push(`${r.preempt[row]} preemption${r.preempt[row] === 1 ? "" : "s"}`);
       } else {
