@@ -96,7 +96,7 @@ class Plan:
         return check_number(rho, "rho", 0, open_low=True) / self.mean_isolated_s
 
     def bits(self, stream):
-        """A new PCG64 for one of the streams 0 arrivals, 1 models, 2 samples, 3 priorities."""
+        """A new PCG64 for one of the streams 0 arrivals, 1 models, 2 samples, 3 priorities, 4 think times."""
         if self.seed is None:
             raise ValueError(f"rng: {self.rng_meta['stream']!r} is a stream of workloads.poisson only")
         key = (*self.seed.spawn_key, _SPAWN_TAG, stream)
@@ -156,6 +156,17 @@ class Plan:
         n = check_int(n, "n", 1)
         parts = [*zip(*self.rows(times, n, CHUNK, given), strict=True)]
         return self.build([None if column[0] is None else np.concatenate(column) for column in parts], meta)
+
+
+def renewal_times(bits, rate, cv=None):
+    """times(m) of a process with independent gaps: exponential, or gamma with a coefficient of variation."""
+    clock = 0.0
+
+    def times(m):
+        nonlocal clock
+        out, clock = _base.draw_arrivals(bits, rate, cv, clock, m)
+        return out
+    return times
 
 
 def given_times(arrival):

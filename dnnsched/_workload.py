@@ -1,11 +1,13 @@
 """The workload class and its deadlines; :mod:`dnnsched.workloads` is the public place."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from dnnsched._arrays import as_float64, as_int32, check_choice, check_elements, check_number, replace_file
+from dnnsched._arrays import as_float64, as_int32, check_choice, check_elements, check_int, check_number, replace_file
 from dnnsched._csvio import write_columns
 from dnnsched.errors import FormatError
 from dnnsched.traces import TraceSet, header_text, read_header, read_npz, set_from_arrays, set_to_arrays
@@ -14,6 +16,42 @@ SLO_BASES = ("request", "model")
 _FORMAT = "dnnsched-workload"
 _VERSION = 1
 _CSV_COLUMNS = ("request_id", "key", "sample", "arrival_s", "deadline_s", "priority")
+_SOURCE = np.dtype([("row0", "i8"), ("n", "i8"), ("window", "i8"), ("burst", "i8"), ("until_s", "f8"), ("n_min", "i8")])
+
+
+@dataclass(frozen=True)
+class Source:
+    """A closed loop: requests `row0` to ``row0 + n - 1`` are released by completions instead of by the clock.
+
+    Every request out holds one of `window` credits from the moment it is chosen until it ends. At first all credits
+    are there and requests are released at their arrivals. Whenever `burst` credits have come back, the next `burst`
+    requests are chosen and released together, after the think time of the first of them and not before the arrival
+    of the last.
+
+    Attributes
+    ----------
+    row0, n : int
+        First request and number of requests.
+    window, burst : int
+        1 <= burst <= window.
+    until_s, n_min : float, int
+        The loop ends with its requests, or once `n_min` of them are chosen and one is due at `until_s` seconds or
+        later.
+    """
+
+    row0: int
+    n: int
+    window: int = 1
+    burst: int = 1
+    until_s: float = math.inf
+    n_min: int = 0
+
+    def __post_init__(self):
+        for name, low in (("row0", 0), ("n", 1), ("window", 1), ("burst", 1), ("n_min", 0)):
+            check_int(getattr(self, name), name, low)
+        check_number(self.until_s, "until_s", 0, finite=False)
+        if self.burst > self.window:
+            raise ValueError(f"burst: expected at most the window ({self.window}), got {self.burst}")
 
 
 class Workload:
@@ -33,6 +71,11 @@ class Workload:
         Absolute seconds; inf for none.
     priority : array_like, shape (n,), optional
         Finite, >= 0; larger is more urgent. Default 1.
+    sources : sequence of Source, optional
+        Closed loops, by rows, without common rows. Their requests are released by completions: `arrival` is then the
+        earliest release, and ``deadline - arrival`` counts from the release.
+    think_s : array_like, shape (n,), optional
+        Seconds between a credit and the release of each request of a closed loop, finite, >= 0. Default 0.
     meta : dict, optional
         How the rows came about; the keys ``semantics``, ``slo_base``, ``sample_rule``, ``arrivals`` and
         ``rate`` are always there (None when unknown).
@@ -40,6 +83,8 @@ class Workload:
     Attributes
     ----------
     arrival, deadline, priority : float64[n], read-only
+    sources : tuple of Source
+    think_s : float64[n], read-only, or None
     model, sample : int32[n], read-only
         `model` is the index of the key in `traces`.
 
@@ -49,9 +94,9 @@ class Workload:
         Naming the argument and the first offending row.
     """
 
-    __slots__ = ("arrival", "deadline", "meta", "model", "priority", "sample", "traces")
+    __slots__ = ("arrival", "deadline", "meta", "model", "priority", "sample", "sources", "think_s", "traces")
 
-    def __init__(self, traces, arrival, model, sample, deadline, priority=None, meta=None):
+    def __init__(self, traces, arrival, model, sample, deadline, priority=None, meta=None, *, sources=(), think_s=None):
         if not isinstance(traces, TraceSet):
             raise TypeError(f"traces: expected a TraceSet, got {type(traces).__name__}")
         arrival = as_float64(arrival, "arrival", 1)
@@ -81,10 +126,20 @@ class Workload:
                              f"(trace {key!r}), got {sample[row]}")
         if meta is not None and not isinstance(meta, Mapping):
             raise TypeError(f"meta: expected a dict, got {type(meta).__name__}")
-        self._fill(traces, arrival, model, sample, deadline, priority, meta)
+        sources = _checked_sources(sources, n)
+        if think_s is not None:
+            think_s = as_float64(think_s, "think_s", 1)
+            check_elements(think_s, "think_s", ~(np.isfinite(think_s) & (think_s >= 0)), "finite seconds >= 0")
+            if len(think_s) != n or not sources:
+                raise ValueError(f"think_s: expected {n} rows as in arrival, and sources; got {len(think_s)} rows and "
+                                 f"{len(sources)} sources")
+        self._fill(traces, arrival, model, sample, deadline, priority, meta, sources, think_s)
 
-    def _fill(self, traces, arrival, model, sample, deadline, priority, meta):
+    def _fill(self, traces, arrival, model, sample, deadline, priority, meta, sources=(), think_s=None):
         self.traces = traces
+        self.sources, self.think_s = sources, think_s
+        if think_s is not None:
+            think_s.flags.writeable = False
         self.arrival, self.deadline, self.priority = arrival, deadline, priority
         self.model, self.sample = model, sample
         for array in (arrival, deadline, priority, model, sample):
@@ -98,6 +153,21 @@ class Workload:
         self = cls.__new__(cls)
         self._fill(*columns)
         return self
+
+    def looped(self, sources, think_s=None):
+        """The same requests in closed loops.
+
+        Parameters
+        ----------
+        sources, think_s
+            As for the class.
+
+        Returns
+        -------
+        Workload
+        """
+        return Workload(self.traces, self.arrival, self.model, self.sample, self.deadline, self.priority, self.meta,
+                        sources=sources, think_s=think_s)
 
     @property
     def n(self):
@@ -133,16 +203,20 @@ class Workload:
         factors = multipliers(self.traces, multiplier)
         deadline = deadlines(self.traces, self.arrival, self.model, self.sample, base, factors)
         meta = {**self.meta, "slo_base": base, "slo_multiplier": plain(factors)}
-        return Workload._trusted(self.traces, self.arrival, self.model, self.sample, deadline, self.priority, meta)
+        return Workload._trusted(self.traces, self.arrival, self.model, self.sample, deadline, self.priority, meta,
+                                 self.sources, self.think_s)
 
     def save(self, path):
         """Write the workload to one file, which is replaced atomically.
 
         ``.npz`` holds everything, the trace set included. ``.csv`` holds the rows only, with the columns
-        ``request_id,key,sample,arrival_s,deadline_s,priority``; :meth:`load` then needs the traces.
+        ``request_id,key,sample,arrival_s,deadline_s,priority``; :meth:`load` then needs the traces, and closed loops
+        cannot be saved.
         """
         path = Path(path)
         if path.suffix.lower() == ".csv":
+            if self.sources:
+                raise ValueError(f"path: expected a name ending in .npz for a workload with sources, got {str(path)!r}")
             write_columns(path, _CSV_COLUMNS, (np.arange(self.n), (self.model, self.traces.keys_list), self.sample,
                                                self.arrival, self.deadline, self.priority))
             return
@@ -153,6 +227,10 @@ class Workload:
         arrays["header"] = np.frombuffer(text.encode(), dtype=np.uint8)
         for name in ("arrival", "model", "sample", "deadline", "priority"):
             arrays[name] = getattr(self, name)
+        if self.sources:
+            arrays["sources"] = np.array([astuple(s) for s in self.sources], _SOURCE)
+        if self.think_s is not None:
+            arrays["think_s"] = self.think_s
         with replace_file(path) as stream:
             np.savez_compressed(stream, **arrays)
 
@@ -181,7 +259,8 @@ class Workload:
         try:
             traces = set_from_arrays(path, header["traces"], arrays, "traces.")
             return cls(traces, *(arrays[name] for name in ("arrival", "model", "sample", "deadline", "priority")),
-                       meta=header["meta"])
+                       meta=header["meta"], think_s=arrays.get("think_s"),
+                       sources=[Source(*row) for row in np.asarray(arrays.get("sources", ()), _SOURCE).tolist()])
         except FormatError:
             raise
         except KeyError as exc:
@@ -201,7 +280,8 @@ class Workload:
         if not isinstance(other, Workload):
             return NotImplemented
         return (all(np.array_equal(getattr(self, name), getattr(other, name))
-                    for name in ("arrival", "model", "sample", "deadline", "priority"))
+                    for name in ("arrival", "model", "sample", "deadline", "priority", "think_s"))
+                and self.sources == other.sources
                 and self.traces == other.traces and self.meta == other.meta)
 
     __hash__ = None
@@ -209,6 +289,19 @@ class Workload:
     def __repr__(self):
         return (f"Workload(n={self.n}, {len(self.traces)} traces, {self.arrival[0]:.6g} to {self.arrival[-1]:.6g} s, "
                 f"arrivals={self.meta['arrivals'].get('process')!r}, semantics={self.meta['semantics']!r})")
+
+
+def _checked_sources(sources, n):
+    """Tuple of sources whose rows are there and not shared."""
+    sources, end = tuple(sources), 0
+    for i, s in enumerate(sources):
+        if not isinstance(s, Source):
+            raise TypeError(f"sources: entry {i}: expected a Source, got {type(s).__name__}")
+        if s.row0 < end or s.row0 + s.n > n:
+            raise ValueError(f"sources: entry {i}: expected rows in [{end}, {n - 1}], after those of the entry before, "
+                             f"got {s.row0} to {s.row0 + s.n - 1}")
+        end = s.row0 + s.n
+    return sources
 
 
 def _key_index(traces, model):

@@ -10,7 +10,7 @@ Metrics (all over every request after `warmup`, late ones included):
 ``fairness``        min / max of proportional progress (Tisol/Tmulti) / (priority share) (PREMA)
 ``latency_*_s``     turnaround; quantiles interpolate linearly between order statistics
 ``offered_load``    isolated seconds per second of the arrival span; >= 1 sets ``saturated``: a transient, whose
-                    means depend on the number of requests
+                    means depend on the number of requests. NaN in closed loops, where completions set the pace
 ==================  ========================================================================================
 """
 
@@ -68,6 +68,18 @@ def _load(isolated_s, first_s, last_s, n):
     return float(isolated_s * (n - 1) / n / span) if n > 1 and span > 0 else math.nan
 
 
+def _released(rows, order, slices):
+    """Rows that a closed loop released, with the completion order and the slices counted among them."""
+    out = ~np.isnan(rows["arrival_s"])
+    if out.all():
+        return rows, order, slices
+    place = np.cumsum(out) - 1
+    if slices is not None:
+        slices = slices.copy()
+        slices["id"] = place[slices["id"]]
+    return rows[out], place[order], slices
+
+
 def _rounded(seconds, scale):
     """Differences of times, with what is below their rounding set to 0."""
     seconds[np.abs(seconds) <= 1e-12 * scale] = 0.0
@@ -112,7 +124,8 @@ class Result(_Run):
     Attributes
     ----------
     requests : ndarray of REQUEST
-        In arrival order; times in seconds, `isolated_s` the request's own isolated time.
+        In arrival order (closed loops: in the workload's order, rows that were released, `arrival_s` the release);
+        times in seconds, `isolated_s` the request's own isolated time.
     order : ndarray of int64
         Request ids in completion order.
     metrics : dict
@@ -125,35 +138,40 @@ class Result(_Run):
 
     def __init__(self, wl, sim, config):
         super().__init__(wl.traces, sim, config, dict(wl.meta or {}))
-        c = sim.columns
+        closed = bool(getattr(wl, "sources", ()))
+        c, order, slices = sim.columns, sim.columns["order"], sim.slices
         r = np.zeros(wl.n, REQUEST)
         r["request_id"] = np.arange(wl.n)
         r["model"], r["sample"], r["priority"] = wl.model, wl.sample, wl.priority
         r["arrival_s"], r["deadline_s"] = wl.arrival, wl.deadline
+        if closed:  # deadlines count from the release
+            r["arrival_s"], r["deadline_s"] = c["release_s"], c["release_s"] + (wl.deadline - wl.arrival)
         for name in ("first_start_s", "finish_s", "service_s", "n_preempt", "last_stage", "status"):
             r[name] = c[name]
         for key, tr in enumerate(wl.traces.values()):
             mine = wl.model == key
             r["isolated_s"][mine] = tr.isolated_s[wl.sample[mine]]
             r["n_layers"][mine] = tr.n_layers
+        if closed:
+            r, order, slices = _released(r, order[: self.stats["finished"]], slices)
         r["slo_met"] = (r["status"] == 0) & (r["finish_s"] <= r["deadline_s"])
         r.flags.writeable = False
-        self.requests, self.order = r, c["order"]
+        self.requests, self.order = r, order
         first = config["warmup"]
         kept = self.order[self.order >= first] if first else self.order
         self.metrics = request_metrics(r, kept)
         if len(r):
-            load = _load(r["isolated_s"].sum(), r["arrival_s"][0], r["arrival_s"][-1], len(r))
+            load = math.nan if closed else _load(r["isolated_s"].sum(), r["arrival_s"][0], r["arrival_s"][-1], len(r))
             self.metrics["offered_load"], self.metrics["saturated"] = load, bool(load >= 1.0)
-            self._system_metrics(self.metrics, r["arrival_s"][0], r["finish_s"].max())
-        self.timeline = None if sim.slices is None else self._timeline(sim)
+            self._system_metrics(self.metrics, r["arrival_s"].min(), r["finish_s"].max())
+        self.timeline = None if slices is None else self._timeline(slices)
 
-    def _timeline(self, sim):
+    def _timeline(self, slices):
         names = ("arrival_s", "first_start_s", "finish_s", "deadline_s", "status", "n_preempt")
         rows = {name: self.requests[name] for name in names} | {"key": self.requests["model"]}
         about = {**{k: v for k, v in self.config.items() if k != "record"}, "workload": self.workload_meta,
                  "notes": self.notes}
-        return Timeline(sim.slices, self.stats["lost_slices"], rows, self.traces, ["accelerator 0"], about,
+        return Timeline(slices, self.stats["lost_slices"], rows, self.traces, ["accelerator 0"], about,
                         [t.model for t in self.traces.values()])
 
     def metrics_by(self, group):

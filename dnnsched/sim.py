@@ -6,7 +6,7 @@ links, batches, early exits, timers - as plain tables, and :class:`Simulation` r
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -405,6 +405,25 @@ def _system(ts, scheduler, semantics, clock, switch_cost_s, check=False, step_ea
     return system
 
 
+def _with_sources(system, wl):
+    """The system with the workload's closed loops; `system` itself is shared and stays as it is."""
+    looped = replace(system, tables=[*system.tables], sources=[])
+    think = -1 if wl.think_s is None else looped.table(wl.think_s, ("row",), column_axis=False)
+    for s in wl.sources:
+        looped.source(s.row0, s.n, window=s.window, burst=s.burst, think=think, until_s=s.until_s, n_min=s.n_min)
+    return looped
+
+
+def _engine_deadlines(wl):
+    """Deadlines as the engine wants them: from the release on in closed loops, else absolute."""
+    if not getattr(wl, "sources", ()):
+        return wl.deadline
+    out = wl.deadline.copy()
+    for s in wl.sources:
+        out[s.row0:s.row0 + s.n] -= wl.arrival[s.row0:s.row0 + s.n]
+    return out
+
+
 def simulate(wl, scheduler="dysta", *, semantics=None, clock=None, switch_cost_s=0.0, warmup=0, record="requests",
              timeline=False, check=False):
     """Run a workload on one preemptible accelerator.
@@ -416,6 +435,8 @@ def simulate(wl, scheduler="dysta", *, semantics=None, clock=None, switch_cost_s
     ----------
     wl : Workload or stream
         Requests; a stream (``workloads.stream_poisson``) gives them in chunks, for runs that do not fit in memory.
+        In closed loops (``workloads.closed_loop``, :class:`dnnsched.workloads.Source`) a request's arrival is its
+        release, and requests that were never released leave no row.
     scheduler : str, Scheduler, native callable or object
         Name (:func:`dnnsched.schedulers.names`), instance, or your own (see :mod:`dnnsched.schedulers`). An own
         scheduler's view holds what the default Dysta knows: ``remaining`` and ``next`` are pattern-aware averages
@@ -469,11 +490,17 @@ def simulate(wl, scheduler="dysta", *, semantics=None, clock=None, switch_cost_s
         raise ValueError("wl: a stream needs record='none', no timeline and the monotonic clock")
     if not stream and warmup >= wl.n > 0:
         raise ValueError(f"warmup: expected less than the {wl.n} requests, got {warmup}")
+    closed = getattr(wl, "sources", ())
+    if closed and clock == "artifact":
+        raise ValueError("clock: the artifact clock knows no closed loops, got a workload with sources")
+
     def build():
         return _system(wl.traces, scheduler, semantics, clock, switch_cost_s, check)
 
     fixed = isinstance(scheduler, _schedulers.Scheduler) and not check  # a built-in one hashes by its parameters
     system = _cached(wl.traces, ("system", scheduler, semantics, clock, switch_cost_s), build) if fixed else build()
+    if closed:
+        system = _with_sources(system, wl)
     config = {"scheduler": getattr(scheduler, "name", type(scheduler).__name__), "semantics": semantics,
               "clock": clock, "switch_cost_s": switch_cost_s, "warmup": warmup, "record": record,
               "parameters": scheduler.parameters(semantics) if isinstance(scheduler, _schedulers.Scheduler) else {}}
@@ -505,7 +532,7 @@ def _run(sim, chunks, scheduler):
                 row = int(np.argmin(np.isfinite(chunk.deadline)))
                 raise ValueError(f"deadline: row {row}: {scheduler.name} needs finite deadlines, got "
                                  f"{chunk.deadline[row]}")
-            sim.feed(chunk.arrival, deadline=chunk.deadline, priority=chunk.priority, program=chunk.model,
+            sim.feed(chunk.arrival, deadline=_engine_deadlines(chunk), priority=chunk.priority, program=chunk.model,
                      sample=chunk.sample, final=following is None)
         else:
             sim.feed(empty)

@@ -19,11 +19,12 @@ priorities    1 for every request                   1, 3, 9 with equal probabili
 ============  ====================================  ==========================================
 """
 
+import math
 import random
 
 import numpy as np
 
-from dnnsched._arrays import as_float64, check_elements, check_int, check_number
+from dnnsched._arrays import as_float64, check_choice, check_elements, check_int, check_number
 from dnnsched._native import _base
 from dnnsched._plan import (
     ARTIFACT_PRIORITIES,
@@ -32,6 +33,7 @@ from dnnsched._plan import (
     Plan,
     arrival_times,
     given_times,
+    renewal_times,
     replay,
     rescale,
 )
@@ -60,10 +62,10 @@ from dnnsched._readers import (
     read_vidur_table,
     stream_csv,
 )
-from dnnsched._workload import Workload
+from dnnsched._workload import Source, Workload
 
 __all__ = [
-    "SEMANTICS", "Workload", "WorkloadStream", "bursty", "dysta_tables", "from_arrivals", "gamma", "mmpp", "periodic",
+    "SEMANTICS", "Source", "Workload", "WorkloadStream", "bursty", "closed_loop", "dysta_tables", "from_arrivals", "gamma", "mmpp", "periodic",
     "poisson", "read_alibaba_genai", "read_alibaba_genai_table", "read_alibaba_gpu_2020",
     "read_alibaba_gpu_2020_table", "read_azure_functions", "read_azure_functions_table", "read_azure_llm",
     "read_azure_llm_table", "read_azure_lmm", "read_azure_lmm_table", "read_bailian", "read_bailian_table",
@@ -73,16 +75,6 @@ __all__ = [
 ]
 
 _PYTHON_RANDOM = "python-random:"
-
-
-def _renewal(bits, rate, cv):
-    clock = 0.0
-
-    def times(m):
-        nonlocal clock
-        out, clock = _base.draw_arrivals(bits, rate, cv, clock, m)
-        return out
-    return times
 
 
 def poisson(ts, rate=None, n=1000, *, rho=None, mix=None, slo_multiplier=10.0, slo_base=None, rng=None, priorities=None,
@@ -123,7 +115,7 @@ def poisson(ts, rate=None, n=1000, *, rho=None, mix=None, slo_multiplier=10.0, s
     meta = plan.meta({"process": "poisson"}, rate)
     if isinstance(rng, str):
         return _poisson_python(plan, rng, rate, n, meta)
-    return plan.collect(_renewal(plan.bits(0), rate, None), n, meta)
+    return plan.collect(renewal_times(plan.bits(0), rate), n, meta)
 
 
 def stream_poisson(ts, rate=None, n=1000, *, rho=None, chunk=65536, mix=None, slo_multiplier=10.0, slo_base=None,
@@ -145,7 +137,7 @@ def stream_poisson(ts, rate=None, n=1000, *, rho=None, chunk=65536, mix=None, sl
                  n_samples=n_samples, semantics=semantics)
     rate = plan.rate(rate, rho)
     plan.bits(0)
-    return WorkloadStream(plan, lambda: _renewal(plan.bits(0), rate, None), check_int(n, "n", 1),
+    return WorkloadStream(plan, lambda: renewal_times(plan.bits(0), rate), check_int(n, "n", 1),
                           check_int(chunk, "chunk", 1), plan.meta({"process": "poisson"}, rate))
 
 
@@ -197,7 +189,7 @@ def gamma(ts, rate=None, n=1000, *, cv, rho=None, mix=None, slo_multiplier=10.0,
                  n_samples=n_samples, semantics=semantics)
     cv = check_number(cv, "cv", 1e-6, 1e6)
     rate = plan.rate(rate, rho)
-    return plan.collect(_renewal(plan.bits(0), rate, cv), n, plan.meta({"process": "gamma", "cv": cv}, rate))
+    return plan.collect(renewal_times(plan.bits(0), rate, cv), n, plan.meta({"process": "gamma", "cv": cv}, rate))
 
 
 def mmpp(ts, rate=None, n=1000, *, intensity=(1.0, 10.0), sojourn_s=(10.0, 1.0), rho=None, mix=None,
@@ -311,6 +303,50 @@ def bursty(ts, arrivals, rate=None, n=1000, *, rho=None, time_scale=None, block=
     arrival = np.cumsum(gaps[index.reshape(-1)[:n]])
     return plan.collect(given_times(arrival), n, plan.meta({"process": "bursty", "block": block,
                                                        "recorded": len(source)}, rate))
+
+
+def closed_loop(ts, users=1, n=1000, *, think_s=0.0, think="exponential", duration_s=math.inf, n_min=0, mix=None,
+                slo_multiplier=10.0, slo_base=None, rng=None, priorities=None, n_samples=None, semantics="paper"):
+    """Users that send the next request when the last one is answered and they have thought about it.
+
+    Every user has one request out at a time (N users and one accelerator: the machine-repair model M/M/1//N when all
+    times are exponential). All of them start at time 0; deadlines count from the release of each request.
+
+    Parameters
+    ----------
+    users : int
+        Requests out or being thought about at any time, >= 1.
+    n : int
+        Requests in all, >= 1.
+    think_s : float
+        Mean think time, seconds, >= 0.
+    think : {"exponential", "constant"}
+        How think times vary; they are drawn beforehand, one per request.
+    duration_s, n_min : float, int
+        Stop early, once `n_min` requests are chosen and one is due at `duration_s` or later.
+    ts, mix, slo_multiplier, slo_base, rng, priorities, n_samples, semantics
+        As for :func:`poisson`.
+
+    Returns
+    -------
+    Workload
+        With one :class:`Source`; :func:`dnnsched.simulate` gives rows only for requests that were released.
+    """
+    plan = Plan(ts, mix=mix, slo_multiplier=slo_multiplier, slo_base=slo_base, rng=rng, priorities=priorities,
+                n_samples=n_samples, semantics=semantics)
+    users, n = check_int(users, "users", 1), check_int(n, "n", 1)
+    think_s = check_number(think_s, "think_s", 0)
+    check_choice(think, "think", ("exponential", "constant"))
+    source = Source(0, n, window=users, until_s=check_number(duration_s, "duration_s", 0, finite=False), n_min=n_min)
+    seconds = None
+    if think_s > 0:
+        seconds = np.full(n, think_s) if think == "constant" else np.diff(
+            renewal_times(plan.bits(4), 1.0 / think_s)(n), prepend=0.0)
+    record = {"process": "closed loop", "users": users, "think_s": think_s, "think": think}
+    if source.until_s < math.inf:
+        record.update(duration_s=source.until_s, n_min=source.n_min)
+    wl = plan.collect(given_times(np.zeros(n)), n, plan.meta(record, None))
+    return wl.looped((source,), seconds)
 
 
 def from_arrivals(ts, arrival, *, rate=None, rho=None, time_scale=None, mix=None, slo_multiplier=10.0, slo_base=None,
