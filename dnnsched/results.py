@@ -69,15 +69,14 @@ def _load(isolated_s, first_s, last_s, n):
 
 
 def _released(rows, order, slices):
-    """Rows that a closed loop released, with the completion order and the slices counted among them."""
-    out = ~np.isnan(rows["arrival_s"])
-    if out.all():
-        return rows, order, slices
-    place = np.cumsum(out) - 1
+    """Rows that a closed loop released, by release; completion order and slices in their numbering."""
+    at = np.argsort(rows["arrival_s"], kind="stable")[: len(order)]  # NaN, never released, sorts last
+    place = np.empty(len(rows), np.int64)
+    place[at] = np.arange(len(at))
     if slices is not None:
         slices = slices.copy()
         slices["id"] = place[slices["id"]]
-    return rows[out], place[order], slices
+    return rows[at], place[order], slices
 
 
 def _rounded(seconds, scale):
@@ -124,8 +123,8 @@ class Result(_Run):
     Attributes
     ----------
     requests : ndarray of REQUEST
-        In arrival order (closed loops: in the workload's order, rows that were released, `arrival_s` the release);
-        times in seconds, `isolated_s` the request's own isolated time.
+        In arrival order; times in seconds, `isolated_s` the request's own isolated time. In closed loops `arrival_s`
+        is the release, requests that were never released are missing, and `request_id` is the workload's row.
     order : ndarray of int64
         Request ids in completion order.
     metrics : dict
