@@ -65,8 +65,8 @@ from dnnsched._readers import (
 from dnnsched._workload import Source, Workload
 
 __all__ = [
-    "SEMANTICS", "Source", "Workload", "WorkloadStream", "bursty", "closed_loop", "dysta_tables", "from_arrivals", "gamma", "mmpp", "periodic",
-    "poisson", "read_alibaba_genai", "read_alibaba_genai_table", "read_alibaba_gpu_2020",
+    "SEMANTICS", "Source", "Workload", "WorkloadStream", "bursty", "closed_loop", "dysta_tables", "from_arrivals",
+    "gamma", "mmpp", "periodic", "poisson", "read_alibaba_genai", "read_alibaba_genai_table", "read_alibaba_gpu_2020",
     "read_alibaba_gpu_2020_table", "read_azure_functions", "read_azure_functions_table", "read_azure_llm",
     "read_azure_llm_table", "read_azure_lmm", "read_azure_lmm_table", "read_bailian", "read_bailian_table",
     "read_burstgpt", "read_burstgpt_table", "read_mlperf", "read_mlperf_table", "read_mooncake",
