@@ -180,7 +180,7 @@ class Workload:
     @property
     def isolated_s(self):
         """float64[n]: each request's own isolated time in seconds."""
-        return _isolated(self.traces, self.model, self.sample)
+        return isolated_s(self.traces, self.model, self.sample)
 
     def with_slo(self, multiplier, slo_base=None):
         """The same requests with other deadlines: arrival + (base * multiplier).
@@ -260,7 +260,7 @@ class Workload:
             traces = set_from_arrays(path, header["traces"], arrays, "traces.")
             return cls(traces, *(arrays[name] for name in ("arrival", "model", "sample", "deadline", "priority")),
                        meta=header["meta"], think_s=arrays.get("think_s"),
-                       sources=[Source(*row) for row in np.asarray(arrays.get("sources", ()), _SOURCE).tolist()])
+                       sources=[Source(*row) for row in np.asarray(arrays.get("sources", []), _SOURCE).tolist()])
         except FormatError:
             raise
         except KeyError as exc:
@@ -319,7 +319,8 @@ def _key_index(traces, model):
     return as_int32(array, "model", 0, len(traces) - 1)
 
 
-def _isolated(traces, model, sample):
+def isolated_s(traces, model, sample):
+    """float64[n]: isolated seconds of rows."""
     flat = np.concatenate([trace.isolated_s for trace in traces.values()])
     start = np.concatenate([[0], np.cumsum(traces.n_samples)[:-1]])
     return flat[start[model] + sample]
@@ -348,7 +349,7 @@ def deadlines(traces, arrival, model, sample, base, factors):
     """arrival + (base * multiplier), in this order of operations."""
     if base == "model":
         return arrival + (traces.model_mean_isolated_s[traces.model_index] * factors)[model]
-    return arrival + _isolated(traces, model, sample) * factors[model]
+    return arrival + isolated_s(traces, model, sample) * factors[model]
 
 
 def plain(factors):
