@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 OK, DIFFERS, USAGE, DATA, INTERRUPTED = 0, 1, 2, 3, 130
+_EXECUTORS = ("serial", "threads", "processes", "joblib", "dask", "ray", "mpi")
 _LISTS = ("papers", "schedulers", "traces", "networks", "accelerators", "arrivals")
 
 
@@ -68,6 +69,19 @@ def _parser():
     verb.add_argument("--traces", metavar="DIR", help="folder with the paper's own trace files: adds an exact re-run")
     _output(verb)
     verb.set_defaults(call=_reproduce)
+
+    verb = verbs.add_parser("sweep", help="run a configuration over a grid of its keys; resumable")
+    verb.add_argument("config", metavar="SWEEP.toml")
+    verb.add_argument("--set", dest="overrides", action="append", default=[], metavar="key=value",
+                      help="replace a key, e.g. sweep.workload.rho=[0.5,0.9]")
+    verb.add_argument("-j", "--jobs", type=_positive, metavar="N", help="workers (default: all cores)")
+    verb.add_argument("--executor", choices=_EXECUTORS, help="what runs the points (default: threads)")
+    verb.add_argument("-o", "--out", metavar="DIR", help="run directory with the store (default: runs/sweep-HASH)")
+    verb.add_argument("--resume", action="store_true", help="go on with an existing run directory of this sweep")
+    verb.add_argument("--rebuild-index", action="store_true", help="first make the store's index from its files")
+    verb.add_argument("--force", action="store_true", help="replace an existing run directory")
+    verb.add_argument("--quiet", action="store_true", help="no progress bar and no tables")
+    verb.set_defaults(call=_sweep)
 
     verb = verbs.add_parser("compare", help="two run directories: differences with intervals")
     verb.add_argument("a", metavar="RUN_A")
@@ -220,6 +234,26 @@ def _run(args):
     return _finish(running.run(config, jobs=args.jobs, quiet=args.quiet, save_requests=args.save_requests), args)
 
 
+def _sweep(args):
+    from dnnsched import sweepconfig
+
+    config = sweepconfig.load(args.config, args.overrides)
+    out = args.out or str(Path("runs") / sweepconfig.run_id(config))
+    try:
+        found = sweepconfig.run(config, store=out, executor=args.executor, jobs=args.jobs, quiet=args.quiet,
+                                existing="replace" if args.force else "resume" if args.resume else "refuse",
+                                rebuild=args.rebuild_index)
+    except KeyboardInterrupt:
+        print(f"interrupted; finished replications are in {out}: go on with --resume", file=sys.stderr)
+        return INTERRUPTED
+    report = found.report(**sweepconfig.report_options(config))
+    found.save(report=report)
+    if not args.quiet:
+        print(report.text())
+    print(f"written: {out} ({found.ran} replications run, {found.seeds.size - found.ran} from the store)")
+    return OK
+
+
 def _audit(args):
     from dnnsched import papers
 
@@ -247,6 +281,8 @@ def _validate(args):
     found = rundir.validate(args.run)
     print(f"{args.run}: valid; {found['summary_rows']} summary rows, {found['request_rows']} requests, "
           f"{len(found['files'])} files")
+    if found["store"]:
+        print(f"  store: {found['store']['replications']} replications of {found['store']['points']} points")
     for verdict, count in sorted(found["claims"].items()):
         print(f"  {count} {verdict}")
     for name in found["unexpected"]:
@@ -289,7 +325,7 @@ def main(argv=None):
         args = _parser().parse_args(argv)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else USAGE
-    from dnnsched.errors import FormatError
+    from dnnsched.errors import FormatError, PointError, StateError
     from dnnsched.runconfig import ConfigError
 
     try:
@@ -300,10 +336,13 @@ def main(argv=None):
     except BrokenPipeError:
         sys.stderr.close()
         return OK
+    except PointError as error:
+        print(f"dnnsched: {error}", file=sys.stderr)
+        return DATA if isinstance(error.__cause__, (FormatError, FileNotFoundError)) else USAGE
     except (FormatError, FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         print(f"dnnsched: {error}", file=sys.stderr)
         return DATA
-    except (ConfigError, FileExistsError, PermissionError, ValueError, ImportError) as error:
+    except (ConfigError, FileExistsError, PermissionError, StateError, ValueError, ImportError) as error:
         print(f"dnnsched: {error}", file=sys.stderr)
         return USAGE
 

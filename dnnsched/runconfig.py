@@ -99,7 +99,8 @@ class RunConfig:
         return dataclasses.asdict(self) | {"scheduler": [dataclasses.asdict(s) for s in self.scheduler]}
 
 
-def _unknown(where, key, known):
+def unknown_key(where, key, known):
+    """ConfigError for a key that does not exist, with the nearest that does."""
     close = difflib.get_close_matches(key, known, 1)
     hint = f"; did you mean {close[0]!r}?" if close else f"; expected one of {', '.join(sorted(known))}"
     return ConfigError(f"{where}: unknown key {key!r}{hint}")
@@ -124,7 +125,7 @@ def _fields(cls, where, table, skip=()):
         if key in skip:
             continue
         if key not in known:
-            raise _unknown(where, key, [*known, *skip])
+            raise unknown_key(where, key, [*known, *skip])
         kind = str(known[key].type).replace("<class '", "").replace("'>", "").split(" |")[0]
         values[key] = _typed(where, key, value, kind)
     return values
@@ -236,6 +237,11 @@ def load(path, overrides=()):
     ------
     ConfigError, FormatError, FileNotFoundError
     """
+    return parse(read(path, overrides), str(path))
+
+
+def read(path, overrides=()):
+    """The TOML document of a configuration file with the overrides applied, unchecked; see :func:`load`."""
     try:
         with open(path, "rb") as file:
             data = tomllib.load(file)
@@ -246,7 +252,7 @@ def load(path, overrides=()):
         if not sign or not key:
             raise ConfigError(f"--set: expected key=value, got {text!r}")
         _override(data, key.split("."), _value(value), text)
-    return parse(data, str(path))
+    return data
 
 
 def _value(text):

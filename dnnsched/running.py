@@ -1,5 +1,6 @@
 """``dnnsched run``: one configuration, several schedulers on the same requests, a run directory."""
 
+import functools
 import math
 import os
 
@@ -14,7 +15,10 @@ _SHOWN = ("antt", "violation_rate", "throughput_rps", "latency_p99_s", "utilizat
 
 
 def _build(config, ts, seed):
-    w = config.workload
+    return _build_workload(config.workload, ts, seed)
+
+
+def _build_workload(w, ts, seed):
     options = {"rate": w.rate, "rho": w.rho, "n": w.n, "slo_multiplier": w.slo_multiplier, "slo_base": w.slo_base,
                "semantics": w.semantics, "rng": seed}
     if w.cv is not None:
@@ -27,6 +31,30 @@ def _simulate(config, table, scheduler, timeline=False):
     return sim.simulate(table, schedulers.get(scheduler.name, **scheduler.parameters), semantics=config.semantics,
                         clock=config.clock, switch_cost_s=config.switch_cost_s, warmup=config.warmup,
                         timeline=timeline)
+
+
+_load = functools.lru_cache(maxsize=8)(traces.load)
+
+
+@functools.lru_cache(maxsize=16)
+def _workload(config, seed):
+    """The requests of a workload configuration; schedulers that follow each other share them."""
+    return _build_workload(config, _load(config.traces), seed)
+
+
+def simulate(config, seed):
+    """The first scheduler of a configuration on requests drawn from `seed`.
+
+    Parameters
+    ----------
+    config : runconfig.RunConfig
+    seed : int
+
+    Returns
+    -------
+    Result
+    """
+    return _simulate(config, _workload(config.workload, seed), config.scheduler[0])
 
 
 def timeline(config, scheduler):

@@ -507,7 +507,7 @@ class SweepResult:
 
         return views.report(self, title=title, header=self._header, **options)
 
-    def save(self, path=None, *, force=False, **options):
+    def save(self, path=None, *, force=False, report=None, **options):
         """Write the report: to `path`, or beside the store that was given to :func:`sweep`.
 
         Parameters
@@ -515,6 +515,8 @@ class SweepResult:
         path : path-like, optional
         force : bool
             Replace an existing run directory `path`.
+        report : dnnsched.report.Report, optional
+            The report, if it is made already.
         **options
             Of :meth:`report`.
 
@@ -522,7 +524,7 @@ class SweepResult:
         -------
         pathlib.Path
         """
-        report = self.report(**options)
+        report = report or self.report(**options)
         if path is not None and (self.store is None or Path(path).resolve() != self.store.resolve()):
             return report.save(path, force=force)
         if self.store is None:
