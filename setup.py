@@ -2,22 +2,26 @@
 
 Every C file under csrc/<folder>/ is picked up by name:
   x.c          compiled once, portable baseline
-  x_isa.c      compiled once per instruction-set level with -DDNS_ISA=<level>
-  x_avx2.c     compiled with the AVX2 flags only; x_avx512.c with the AVX-512 flags only
+  x_isa.c      compiled for the levels generic, avx2 and avx512, each with -DDNS_ISA=<level>
+  x_avx2.c     compiled with the AVX2 flags only; x_avx512.c, x_vnni.c and x_amx.c likewise with theirs
 Each dnnsched/_native/<name>module.c, with the <name>_*.c beside it, becomes the extension dnnsched._native._<name>.
 
-Environment: DNNSCHED_BUILD = release (default) | debug | asan | cov;  DNNSCHED_WERROR = 1.
-OpenBLAS will be added by DNNSCHED_BLAS with the first kernel that calls it (see `blas_arguments`).
+Environment: DNNSCHED_BUILD = release (default) | debug | asan | cov;  DNNSCHED_WERROR = 1;
+DNNSCHED_BLAS = auto (default) | scipy-openblas | system | none: which OpenBLAS dense kernels call (see `blas_arguments`).
 """
 
+import contextlib
+import ctypes
 import os
 import platform
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob
+from importlib import metadata
 
 import numpy
 from setuptools import Extension, setup
@@ -32,8 +36,13 @@ ISA_FLAGS = {
     "avx2": ["-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2", "-mpopcnt", "-mlzcnt"],
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2",
                "-mpopcnt", "-mlzcnt", "-mprefer-vector-width=512"],
+    "vnni": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2",
+             "-mpopcnt", "-mlzcnt", "-mprefer-vector-width=512", "-mavx512vnni"],
+    "amx": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2",
+            "-mpopcnt", "-mlzcnt", "-mprefer-vector-width=512", "-mavx512vnni", "-mamx-tile", "-mamx-int8"],
 }
 LEVELS = list(ISA_FLAGS) if X86 else ["generic"]
+PER_LEVEL = ("generic", "avx2", "avx512")  # levels that x_isa.c is compiled for
 
 PROFILE = os.environ.get("DNNSCHED_BUILD", "release")
 PROFILE_FLAGS = {
@@ -56,9 +65,45 @@ LDFLAGS = [*PROFILE_FLAGS[PROFILE][1]]
 HEADERS = sorted(glob("csrc/include/dns/*.h") + glob("csrc/*/*.h") + glob("dnnsched/_native/*.h"))
 
 
+BLAS = os.environ.get("DNNSCHED_BLAS", "auto")
+BLAS_FOLDER = os.path.join("dnnsched", "_native", "_blas")
+BLAS_REMEDY = "pip install scipy-openblas32, or set DNNSCHED_BLAS to system or none (the project's own matrix product)"
+
+
 def blas_arguments():
-    """Compiler and linker arguments for OpenBLAS: none until a kernel calls it."""
-    return {}
+    """(macros, files to ship) of the OpenBLAS that dense kernels call.
+
+    The library is opened at run time, when a kernel first needs it (dnnsched/_native/blas.c), so nothing is linked:
+    macro DNNSCHED_BLAS is its name, DNNSCHED_BLAS_FILE the file to open: one name per candidate for `system`, or the
+    file in BLAS_FOLDER that is shipped with its licence.
+    """
+    if BLAS not in ("auto", "scipy-openblas", "system", "none"):
+        raise SystemExit(f"DNNSCHED_BLAS: expected auto, scipy-openblas, system or none, got {BLAS!r}")
+    if BLAS == "system":
+        for name in ("libopenblas.so.0", "libopenblas.so"):
+            with contextlib.suppress(OSError):
+                ctypes.CDLL(name)
+                return [("DNNSCHED_BLAS", "system"), ("DNNSCHED_BLAS_FILE", name)], []
+        raise SystemExit("DNNSCHED_BLAS=system: no libopenblas.so.0 found.\n  Debian, Ubuntu: sudo apt-get install "
+                         "libopenblas0-pthread")
+    if BLAS != "none":
+        try:
+            import scipy_openblas32
+        except ImportError:
+            if BLAS == "scipy-openblas":
+                raise SystemExit(f"DNNSCHED_BLAS=scipy-openblas needs a package: {BLAS_REMEDY}") from None
+            print(f"dnnsched: no OpenBLAS found, building with the project's own matrix product. To change: {BLAS_REMEDY}",
+                  file=sys.stderr)
+        else:
+            (library,) = glob(os.path.join(scipy_openblas32.get_lib_dir(), "libscipy_openblas.so"))
+            licence = next(str(file.locate()) for file in metadata.files("scipy-openblas32")
+                           if file.name.upper().startswith("LICEN"))
+            return [("DNNSCHED_BLAS", "scipy-openblas"), ("DNNSCHED_BLAS_FILE", os.path.basename(library))], \
+                [library, licence]
+    return [("DNNSCHED_BLAS", "none"), ("DNNSCHED_BLAS_FILE", "none")], []
+
+
+LEVELS_OWN = [level for level in ISA_FLAGS if level != "generic"]
 
 
 def core_libraries():
@@ -70,8 +115,8 @@ def core_libraries():
             for path in sorted(glob(f"csrc/{folder}/*.c")):
                 stem = os.path.splitext(os.path.basename(path))[0]
                 per_level = stem.endswith("_isa")
-                own = next((s for s in ("avx2", "avx512") if stem.endswith("_" + s)), "generic")
-                if per_level or own == level:
+                own = next((s for s in LEVELS_OWN if stem.endswith("_" + s)), "generic")
+                if (level in PER_LEVEL) if per_level else own == level:
                     sources.append(path)
         if sources:
             libraries.append((f"dns_{level}", {
@@ -119,6 +164,13 @@ class BuildExt(build_ext):
             extension.library_dirs = [clib.build_clib]
             extension.extra_link_args = [*LDFLAGS]
         super().run()
+        for root in [self.build_lib, *(["."] if self.inplace else [])]:
+            folder = os.path.join(root, BLAS_FOLDER)
+            shutil.rmtree(folder, ignore_errors=True)
+            if BLAS_FILES:
+                os.makedirs(folder)
+            for path in BLAS_FILES:
+                shutil.copy(path, folder)
 
 
 class BuildPy(build_py):
@@ -162,6 +214,7 @@ def check_compiler(compiler):
 
 
 LIBRARIES = core_libraries()
+BLAS_MACROS, BLAS_FILES = blas_arguments()
 # Archives refer to each other in one direction only (portable code -> ISA tables), so one pass links them.
 EXTENSIONS = [
     Extension(
@@ -169,11 +222,10 @@ EXTENSIONS = [
         sources=[path, *sorted(glob(path[: -len("module.c")] + "_*.c")), "dnnsched/_native/dnspy.c"],
         include_dirs=["csrc/include", "csrc", "dnnsched/_native"],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
-                       ("PY_ARRAY_UNIQUE_SYMBOL", "dnspy_ARRAY_API"), ("DNNSCHED_PROFILE", PROFILE)],
-        libraries=[name for name, _ in LIBRARIES] + ["m"],
+                       ("PY_ARRAY_UNIQUE_SYMBOL", "dnspy_ARRAY_API"), ("DNNSCHED_PROFILE", PROFILE), *BLAS_MACROS],
+        libraries=[name for name, _ in LIBRARIES] + ["m", "dl", "pthread"],
         extra_compile_args=[*CFLAGS, "-isystem", numpy.get_include()],  # not held to our warnings
         depends=[*HEADERS, *(s for _, info in LIBRARIES for s in info["sources"])],
-        **blas_arguments(),
     )
     for path in sorted(glob("dnnsched/_native/*module.c"))
 ]
@@ -181,6 +233,6 @@ EXTENSIONS = [
 setup(
     libraries=LIBRARIES,
     ext_modules=EXTENSIONS,
-    options={"build": {"build_base": os.path.join("build", PROFILE)}},  # profiles share no object file
+    options={"build": {"build_base": os.path.join("build", f"{PROFILE}-{BLAS_MACROS[0][1]}")}},  # no object file is shared
     cmdclass={"build_clib": BuildClib, "build_ext": BuildExt, "build_py": BuildPy},
 )

@@ -7,8 +7,9 @@ import os
 import platform
 import sys
 
-ISA_LEVELS = ("generic", "avx2", "avx512")
-"""Instruction-set levels, lowest first. Results are the same bytes at every level."""
+ISA_LEVELS = ("generic", "avx2", "avx512", "avx512vnni", "amx")
+"""Instruction-set levels, lowest first. Counts, integer kernels and the simulator give the same bytes at every level;
+floating-point kernels differ in the last bits, within the bound that each states."""
 
 _OPTIONAL = ("pandas", "matplotlib", "scipy", "sklearn", "tqdm", "torch", "onnx", "numba")
 
@@ -25,7 +26,7 @@ def isa(level=None):
 
     Parameters
     ----------
-    level : {"generic", "avx2", "avx512"}, optional
+    level : {"generic", "avx2", "avx512", "avx512vnni", "amx"}, optional
         Use at most this level from now on, in modules loaded already and in those loaded
         later. It cannot raise the level above what the CPU and the environment variable
         ``DNNSCHED_ISA`` allowed at start.
@@ -82,7 +83,7 @@ def info():
     dict
         Keys ``dnnsched``, ``python``, ``numpy``, ``platform``, ``cpu``, ``cores``,
         ``isa`` (in use), ``isa_runnable``, ``compiler``, ``build`` (profile),
-        ``blas`` (``"none"``: no kernel calls one), ``data`` (folder) and ``optional``
+        ``blas`` (kind, version, core and threads of the one that dense kernels call), ``data`` (folder) and ``optional``
         (package -> version, or None if it is not installed).
     """
     from importlib import metadata
@@ -90,6 +91,7 @@ def info():
     import numpy
 
     from dnnsched import __version__, paths
+    from dnnsched.kernels import _blas
 
     base = importlib.import_module("dnnsched._native._base")
     try:
@@ -114,7 +116,7 @@ def info():
         "isa_runnable": list(runnable_isa_levels()),
         "compiler": base.build_info()["compiler"],
         "build": base.build_info()["profile"],
-        "blas": "none",
+        "blas": _blas.info(),
         "data": data,
         "optional": optional,
     }

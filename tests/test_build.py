@@ -1,6 +1,7 @@
 """How the project is built: exported symbols, rules of the tree, source distribution, wheel, missing compiler."""
 
 import ast
+import itertools
 import os
 import re
 import shutil
@@ -121,15 +122,14 @@ def test_per_level_objects_share_no_symbol(archive):
     """A function of an AVX-512 object under a portable name could be linked into the portable path."""
     build = archive.parent
     levels = {}
-    for level in ("generic", "avx2", "avx512"):
+    for level in ("generic", "avx2", "avx512", "vnni", "amx"):
         names = set()
         for path in sorted((build / level).rglob("*.o")):
             for line in run(["nm", "-g", "--defined-only", path], ROOT).splitlines():
                 names.add(line.split()[-1])
         levels[level] = names
-    assert not levels["generic"] & levels["avx2"]
-    assert not levels["generic"] & levels["avx512"]
-    assert not levels["avx2"] & levels["avx512"]
+    for one, other in itertools.combinations(levels, 2):
+        assert not levels[one] & levels[other], (one, other)
 
 
 @pytest.mark.toolchain

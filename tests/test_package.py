@@ -59,7 +59,7 @@ def test_environment_lowers_the_level(level):
 
 def test_unknown_level_in_the_environment_warns():
     done = run_python("import dnnsched.config as c; print(c.isa())", DNNSCHED_ISA="sse9")
-    assert "DNNSCHED_ISA: expected generic, avx2 or avx512, got 'sse9'" in done.stderr
+    assert "DNNSCHED_ISA: expected generic, avx2, avx512, avx512vnni or amx, got 'sse9'" in done.stderr
     assert done.stdout.strip() == config.runnable_isa_levels()[-1]
 
 
@@ -78,9 +78,9 @@ def test_isa_changes_loaded_modules_and_later_ones():
 
 
 def test_isa_rejects_other_words():
-    with pytest.raises(ValueError, match="level: expected one of generic, avx2, avx512, got 'fast'"):
+    with pytest.raises(ValueError, match="level: expected one of generic, avx2, avx512, avx512vnni, amx, got 'fast'"):
         config.isa("fast")
-    with pytest.raises(ValueError, match="level: expected 0 to 2, got 7"):
+    with pytest.raises(ValueError, match="level: expected 0 to 4, got 7"):
         _base._set_isa(7)
 
 

@@ -4,26 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-extern const dns_count_ops dns_count_ops_generic;
-#if defined(__x86_64__) && !defined(DNS_NO_X86)
-extern const dns_count_ops dns_count_ops_avx2;
-extern const dns_count_ops dns_count_ops_avx512;
-#endif
-
-const dns_count_ops *
-dns_count_ops_select(dns_isa isa)
-{
-#if defined(__x86_64__) && !defined(DNS_NO_X86)
-    if (isa >= DNS_ISA_AVX512) {
-        return &dns_count_ops_avx512;
-    }
-    if (isa == DNS_ISA_AVX2) {
-        return &dns_count_ops_avx2;
-    }
-#endif
-    (void)isa;
-    return &dns_count_ops_generic;
-}
+DNS_OPS_SELECT(dns_count_ops)
 
 uint32_t
 dns_count_limit(double eps)

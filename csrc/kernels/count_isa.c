@@ -418,13 +418,9 @@ read_all(const float *x, size_t n)
     return out;
 }
 
-#define COUNT_ISA_generic DNS_ISA_GENERIC
-#define COUNT_ISA_avx2 DNS_ISA_AVX2
-#define COUNT_ISA_avx512 DNS_ISA_AVX512
-
 extern const dns_count_ops DNS_ISA_FN(dns_count_ops);
 const dns_count_ops DNS_ISA_FN(dns_count_ops) = {
-    .isa = DNS_PASTE_(COUNT_ISA, DNS_ISA),
+    .isa = DNS_ISA_VALUE,
     .pack_f32 = pack_f32,
     .pack_u8 = pack_u8,
     .nonzeros_f32 = nonzeros_f32,

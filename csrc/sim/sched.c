@@ -68,7 +68,7 @@ static const dns_dysta_ops *
 dysta_ops(dns_isa isa)
 {
 #if defined(__x86_64__) && !defined(DNS_NO_X86)
-    if (isa == DNS_ISA_AVX512) {
+    if (isa >= DNS_ISA_AVX512) {
         return &dns_dysta_ops_avx512;
     }
     if (isa == DNS_ISA_AVX2) {

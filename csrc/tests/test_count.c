@@ -76,7 +76,7 @@ test_select_gives_the_level_asked_for(void)
 {
     FOR_EACH_LEVEL(ops)
     {
-        CHECK_I64(ops->isa, level_);
+        CHECK_I64(ops->isa, level_ < (int)DNS_ISA_AVX512 ? level_ : (int)DNS_ISA_AVX512);
     }
 }
 

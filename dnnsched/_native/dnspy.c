@@ -18,10 +18,11 @@ dnspy_init(dnspy_state *st)
         return -1;
     }
     const char *bad = NULL;
+    st->top = dns_isa_detect();
     st->isa = dns_isa_default(&bad);
     if (bad != NULL &&
         PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
-                         "DNNSCHED_ISA: expected generic, avx2 or avx512, got '%s'; ignored",
+                         "DNNSCHED_ISA: expected generic, avx2, avx512, avx512vnni or amx, got '%s'; ignored",
                          bad) < 0) {
         return -1;
     }
@@ -69,8 +70,7 @@ set_isa(PyObject *module, PyObject *arg)
         return NULL;
     }
     dnspy_state *st = PyModule_GetState(module);
-    const dns_isa top = dns_isa_detect();
-    st->isa = (dns_isa)level < top ? (dns_isa)level : top;
+    st->isa = (dns_isa)level < st->top ? (dns_isa)level : st->top;
     return PyLong_FromLong((long)st->isa);
 }
 

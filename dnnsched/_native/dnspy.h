@@ -21,6 +21,7 @@
 typedef struct dnspy_state {
     PyObject *format_error; /* dnnsched.errors.FormatError (a ValueError) */
     PyObject *state_error;  /* dnnsched.errors.StateError (a RuntimeError) */
+    dns_isa top;            /* highest level that runs here */
     dns_isa isa;            /* level in use, chosen at import */
 } dnspy_state;
 

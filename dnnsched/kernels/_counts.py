@@ -1,15 +1,4 @@
-"""Counting kernels on activations and weights, and weight masks of the usual pruning patterns.
-
-A *mask* holds one bit per value, set where the value counts as non-zero: ``|x| > eps``, or NaN
-(so ``-0.0`` is zero). Rows of ``W`` values are packed into ``ceil(W / 64)`` words of uint64; column
-``j`` is bit ``j % 64`` of word ``j // 64`` and the tail bits are zero. Masks are the input of the
-accelerator models in :mod:`dnnsched.accel`.
-
-All counts are exact integers and the same at every instruction-set level; `isa` chooses one
-(``"generic"``, ``"avx2"``, ``"avx512"``; default: the one in use, see :func:`dnnsched.config.isa`).
-Inputs are float32 or bool with a contiguous last axis; other real types and layouts are converted
-once by a copy, complex input raises TypeError.
-"""
+"""Masks and counts: packed non-zero masks, zeros per channel or tile, valid multiply-accumulates."""
 
 from __future__ import annotations
 
@@ -18,22 +7,7 @@ import math
 import numpy as np
 
 from dnnsched._native import _kernels
-from dnnsched.config import ISA_LEVELS, runnable_isa_levels
-
-__all__ = ["count_nonzeros", "count_zeros", "density", "pack_mask", "popcount", "prune", "row_any", "unpack_mask",
-           "valid_macs", "weight_counts", "window_counts", "zeros_per_channel", "zeros_per_tile"]
-
-PATTERNS = ("unstructured", "block", "nm", "channel")
-
-
-def _level(isa):
-    """Index of an instruction-set level for the native functions, -1 for the one in use."""
-    if isa is None:
-        return -1
-    runnable = runnable_isa_levels()
-    if isa not in runnable:
-        raise ValueError(f"isa: expected one of {', '.join(runnable)} on this machine, got {isa!r}")
-    return ISA_LEVELS.index(isa)
+from dnnsched.kernels._common import level as _level
 
 
 def _values(x, name, eps):
@@ -494,99 +468,3 @@ def valid_macs(act, weight, layer, eps=0.0, *, isa=None):
         out = np.empty(len(mask), np.uint64)
         _kernels.valid_macs(window(layer), counts, mask, out, _level(isa))
     return out.reshape(lead) if lead else int(out[0])
-
-
-# ---- pruning ------------------------------------------------------------------------------------
-
-def _keep_largest(score, k):
-    """Bool array with the k largest scores set; equal scores are taken in index order."""
-    flat = score.reshape(-1)
-    keep = np.zeros(flat.size, bool)
-    if k > 0:
-        limit = np.partition(flat, flat.size - k)[flat.size - k]
-        keep = flat > limit
-        keep[np.flatnonzero(flat == limit)[: k - np.count_nonzero(keep)]] = True
-    return keep.reshape(score.shape)
-
-
-def _portion(fraction, n):
-    """``fraction * n`` rounded half up."""
-    return math.floor(fraction * n + 0.5)
-
-
-def prune(W, density, pattern="unstructured", *, block=4, m=4, rng=None):
-    """Make a weight mask of a given density.
-
-    Parameters
-    ----------
-    W : array_like, shape (M, C, ...)
-        Weights; input channels are axis 1. Their magnitudes decide what stays.
-    density : float
-        Fraction of weights kept, in [0, 1]; the number kept is rounded half up.
-    pattern : {"unstructured", "block", "nm", "channel"}
-        ``"unstructured"``: single weights. ``"block"``: groups of `block` consecutive input channels at
-        one kernel offset of one filter share a decision (the ``block4`` of public pruning recipes).
-        ``"nm"``: of every `m` consecutive input channels exactly ``n = density * m`` stay (2:4 is
-        ``density=0.5, m=4``). ``"channel"``: whole output filters.
-    block, m : int
-        Group sizes; a last group that is cut short is legal for blocks, not for N:M.
-    rng : int, Generator or BitGenerator, optional
-        Draw what stays at random instead (exact counts all the same).
-
-    Returns
-    -------
-    ndarray of bool
-        Of W's shape, True where a weight stays.
-
-    Raises
-    ------
-    ValueError
-        A parameter is out of range, W holds NaN, or ``density * m`` is no integer for ``"nm"``.
-
-    Notes
-    -----
-    Blocks and filters are ranked by their mean magnitude; ties keep the lower index. Random masks
-    rank by words of the bit generator, one per weight, block or filter in index order.
-    """
-    W = np.asarray(W)
-    if W.ndim < 2 or W.dtype.kind not in "fiub":
-        raise ValueError(f"W: expected real weights of shape (M, C, ...), got {W.dtype} of shape {W.shape}")
-    if pattern not in PATTERNS:
-        raise ValueError(f"pattern: expected one of {', '.join(PATTERNS)}, got {pattern!r}")
-    if not 0 <= density <= 1:
-        raise ValueError(f"density: expected a number in [0, 1], got {density}")
-    size = {"block": block, "nm": m}.get(pattern, 1)
-    if size < 1:
-        raise ValueError(f"{'m' if pattern == 'nm' else 'block'}: expected an integer >= 1, got {size}")
-    magnitude = np.abs(W.astype(np.float64))
-    if np.isnan(magnitude).any():
-        raise ValueError("W: expected no NaN")
-
-    def score(values):
-        if rng is None:
-            return values
-        words = np.random.default_rng(rng).bit_generator.random_raw(values.size)
-        return np.asarray(words, np.uint64).reshape(values.shape)
-
-    if pattern == "unstructured":
-        return _keep_largest(score(magnitude), _portion(density, W.size))
-    if pattern == "channel":
-        filters = score(magnitude.reshape(W.shape[0], -1).mean(axis=1)) if W.size else np.zeros(W.shape[0])
-        keep = _keep_largest(filters, _portion(density, W.shape[0]))
-        return np.broadcast_to(keep.reshape(-1, *[1] * (W.ndim - 1)), W.shape).copy()
-    if pattern == "block":
-        starts = np.arange(0, W.shape[1], block)
-        lengths = np.minimum(W.shape[1] - starts, block).reshape(1, -1, *[1] * (W.ndim - 2))
-        means = np.add.reduceat(magnitude, starts, axis=1) / lengths if W.size else magnitude
-        keep = _keep_largest(score(means), _portion(density, means.size))
-        return np.repeat(keep, block, axis=1)[:, : W.shape[1]]
-    n = density * m
-    if abs(n - round(n)) > 1e-9 or W.shape[1] % m:
-        raise ValueError(f"density, m: expected density * m integer and C a multiple of m, got {density} * {m} and "
-                         f"C = {W.shape[1]}")
-    groups = np.moveaxis(score(magnitude), 1, -1)
-    groups = groups.reshape(*groups.shape[:-1], W.shape[1] // m, m)
-    order = np.argsort(-groups if rng is None else ~groups, axis=-1, kind="stable")
-    keep = np.zeros(groups.shape, bool)
-    np.put_along_axis(keep, order[..., : round(n)], True, axis=-1)
-    return np.ascontiguousarray(np.moveaxis(keep.reshape(*keep.shape[:-2], W.shape[1]), -1, 1))

@@ -1,0 +1,456 @@
+/* CSR plans: checks, packing into the stream of csr_isa.c, and the split over threads.
+ *
+ * The stream is ordered by block of columns, within it by group of GROUP rows (a group is what
+ * threads are given), within it by pair of rows. A *segment* is the pairs of one block and group.
+ * Pairs are formed per segment from the group's rows sorted by their number of entries there.
+ */
+#include "kernels/csr_internal.h"
+
+#include <string.h>
+
+enum {
+    GROUP = 128,
+    BLOCK_MIN_NNZ = 6,   /* entries per row and block below which blocks grow */
+    BLOCK_BYTES = 40960, /* of a packed block: fits the first cache beside Y */
+    BLOCK_BYTES_SPARSE = 65536,
+    BLOCK_MAX = 1 << 20 /* columns; keeps offsets below 2^32 */
+};
+
+typedef struct segment {
+    size_t pair, entry; /* where it begins; the next segment's is where it ends */
+} segment;
+
+typedef struct csr_plan {
+    dns_plan base;
+    const dns_csr_ops *ops;
+    size_t block; /* columns */
+    size_t n_blocks, n_groups;
+    segment *segments; /* [n_blocks * n_groups + 1] */
+    csr_pair *pairs;
+    size_t n_pairs;
+    csr_entry *entries;
+    uint64_t *group_nnz; /* [n_groups + 1] sums of the groups before */
+} csr_plan;
+
+DNS_OPS_SELECT(dns_csr_ops)
+
+dns_status
+dns_csr_check(const dns_csr *w, dns_error *err)
+{
+    DNS_REQUIRE(w->rows <= INT32_MAX && w->cols <= INT32_MAX && w->nnz <= INT32_MAX, err,
+                DNS_ERR_VALUE, -1,
+                "W: expected extents and stored weights below 2^31, got %zu x %zu with %zu",
+                w->rows, w->cols, w->nnz);
+    DNS_REQUIRE(w->indptr[0] == 0, err, DNS_ERR_FORMAT, 0,
+                "indptr: row 0: expected a first pointer of 0, got %lld", (long long)w->indptr[0]);
+    for (size_t i = 0; i < w->rows; i++) {
+        const int64_t begin = w->indptr[i];
+        const int64_t end = w->indptr[i + 1];
+        DNS_REQUIRE(end >= begin && end <= (int64_t)w->nnz, err, DNS_ERR_FORMAT, i,
+                    "indptr: row %zu: expected an end in [%lld, %zu], got %lld", i,
+                    (long long)begin, w->nnz, (long long)end);
+        for (int64_t k = begin; k < end; k++) {
+            const int64_t low = k == begin ? 0 : w->indices[k - 1] + 1;
+            DNS_REQUIRE(w->indices[k] >= low && w->indices[k] < (int64_t)w->cols, err,
+                        DNS_ERR_FORMAT, i,
+                        "indices: row %zu: expected ascending columns below %zu without repeats, "
+                        "got %lld%s",
+                        i, w->cols, (long long)w->indices[k],
+                        low > 0 && w->indices[k] < low ? " after a column not below it" : "");
+        }
+    }
+    DNS_REQUIRE(w->indptr[w->rows] == (int64_t)w->nnz, err, DNS_ERR_FORMAT,
+                w->rows == 0 ? 0 : w->rows - 1,
+                "indptr: row %zu: expected the last pointer to be the number of weights %zu, got "
+                "%lld",
+                w->rows == 0 ? 0 : w->rows - 1, w->nnz, (long long)w->indptr[w->rows]);
+    return DNS_OK;
+}
+
+/* Columns of a block: as many as fit the first cache, more when rows are so sparse that loading and
+ * storing Y would cost more than X. */
+static size_t
+block_columns(const dns_csr *w, size_t panel)
+{
+    const double density = (double)w->nnz / ((double)w->rows * (double)w->cols);
+    const size_t pitch = panel * sizeof(float);
+    size_t block = (density < 0.08 ? BLOCK_BYTES_SPARSE : BLOCK_BYTES) / pitch;
+    while (block < BLOCK_MAX && (double)block * density < BLOCK_MIN_NNZ) {
+        block *= 2;
+    }
+    return block;
+}
+
+/* A pass over the matrix that writes the stream, or only measures it when pairs is NULL. */
+typedef struct packer {
+    const dns_csr *w;
+    size_t block, pitch;
+    int64_t *cursor; /* [rows] first entry not yet taken */
+    csr_pair *pairs;
+    csr_entry *entries;
+    size_t n_pairs, n_entries;
+} packer;
+
+typedef struct row_count {
+    int32_t row;
+    uint32_t n;
+} row_count;
+
+/* The rows of a group that a segment holds, those with most entries first. */
+static size_t
+rows_of_segment(const packer *p, size_t b, size_t first, size_t stop, row_count *rows)
+{
+    const int64_t limit = (int64_t)((b + 1) * p->block);
+    size_t n = 0;
+    for (size_t i = first; i < stop; i++) {
+        int64_t k = p->cursor[i];
+        while (k < p->w->indptr[i + 1] && p->w->indices[k] < limit) {
+            k++;
+        }
+        const row_count here = {(int32_t)i, (uint32_t)(k - p->cursor[i])};
+        if (here.n == 0 && b > 0) {
+            continue;
+        }
+        size_t at = n++;
+        for (; at > 0 && rows[at - 1].n < here.n; at--) {
+            rows[at] = rows[at - 1];
+        }
+        rows[at] = here;
+    }
+    return n;
+}
+
+static void
+take(packer *p, int32_t row, size_t first_column)
+{
+    const int64_t k = p->cursor[row]++;
+    if (p->pairs != NULL) {
+        const size_t column = (size_t)p->w->indices[k] - first_column;
+        p->entries[p->n_entries] = (csr_entry){(uint32_t)(column * p->pitch), p->w->values[k]};
+    }
+    p->n_entries++;
+}
+
+static void
+pack_segment(packer *p, size_t b, size_t first, size_t stop)
+{
+    row_count rows[GROUP];
+    const size_t n = rows_of_segment(p, b, first, stop, rows);
+    for (size_t i = 0; i < n; i += 2) {
+        const bool two = i + 1 < n;
+        csr_pair pair = {{rows[i].row, two ? rows[i + 1].row : -1}, 0, rows[i].n, 0};
+        pair.both = two ? rows[i + 1].n : 0;
+        pair.rest -= pair.both;
+        for (uint32_t k = 0; k < pair.both; k++) {
+            take(p, pair.row[0], b * p->block);
+            take(p, pair.row[1], b * p->block);
+        }
+        for (uint32_t k = 0; k < pair.rest; k++) {
+            take(p, pair.row[0], b * p->block);
+        }
+        for (int r = 0; r < (two ? 2 : 1); r++) {
+            const bool over = p->cursor[pair.row[r]] == p->w->indptr[pair.row[r] + 1];
+            pair.last |= (over ? 1U : 0U) << r;
+        }
+        if (p->pairs != NULL) {
+            p->pairs[p->n_pairs] = pair;
+        }
+        p->n_pairs++;
+    }
+}
+
+static void
+pack_all(packer *p, size_t n_blocks, size_t n_groups, segment *segments)
+{
+    memcpy(p->cursor, p->w->indptr, p->w->rows * sizeof *p->cursor);
+    p->n_pairs = 0;
+    p->n_entries = 0;
+    for (size_t b = 0; b < n_blocks; b++) {
+        for (size_t g = 0; g < n_groups; g++) {
+            const size_t stop = (g + 1) * GROUP;
+            segments[b * n_groups + g] = (segment){p->n_pairs, p->n_entries};
+            pack_segment(p, b, g * GROUP, stop < p->w->rows ? stop : p->w->rows);
+        }
+    }
+    segments[n_blocks * n_groups] = (segment){p->n_pairs, p->n_entries};
+}
+
+static void
+csr_destroy(dns_plan *base)
+{
+    csr_plan *plan = (csr_plan *)base;
+    const dns_alloc *alloc = &base->alloc;
+    dns_mem_free(alloc, plan->segments, plan->n_blocks * plan->n_groups + 1,
+                 sizeof *plan->segments);
+    dns_mem_free(alloc, plan->pairs, plan->n_pairs, sizeof *plan->pairs);
+    dns_mem_free(alloc, plan->entries, base->nnz, sizeof *plan->entries);
+    dns_mem_free(alloc, plan->group_nnz, plan->n_groups + 1, sizeof *plan->group_nnz);
+}
+
+/* Fills a plan whose extents are set; 0 or DNS_ERR_MEMORY, what was allocated stays in the plan. */
+static dns_status
+fill(csr_plan *plan, const dns_csr *w, int64_t *cursor)
+{
+    const dns_alloc *alloc = &plan->base.alloc;
+    packer p = {
+        .w = w, .block = plan->block, .pitch = plan->ops->panel * sizeof(float), .cursor = cursor};
+    const size_t n_segments = plan->n_blocks * plan->n_groups + 1;
+    plan->segments = dns_mem_new(alloc, n_segments, sizeof *plan->segments);
+    plan->group_nnz = dns_mem_new(alloc, plan->n_groups + 1, sizeof *plan->group_nnz);
+    plan->entries = dns_mem_new(alloc, w->nnz, sizeof *plan->entries);
+    if (plan->segments == NULL || plan->group_nnz == NULL || plan->entries == NULL) {
+        return DNS_ERR_MEMORY;
+    }
+    pack_all(&p, plan->n_blocks, plan->n_groups, plan->segments);
+    plan->pairs = dns_mem_new(alloc, p.n_pairs, sizeof *plan->pairs);
+    if (plan->pairs == NULL) {
+        return DNS_ERR_MEMORY;
+    }
+    plan->n_pairs = p.n_pairs;
+    p.pairs = plan->pairs;
+    p.entries = plan->entries;
+    pack_all(&p, plan->n_blocks, plan->n_groups, plan->segments);
+    for (size_t g = 0; g <= plan->n_groups; g++) {
+        const size_t row = g * GROUP;
+        plan->group_nnz[g] = (uint64_t)w->indptr[row < w->rows ? row : w->rows];
+    }
+    plan->base.bytes += n_segments * sizeof *plan->segments + p.n_pairs * sizeof *plan->pairs +
+                        w->nnz * sizeof *plan->entries +
+                        (plan->n_groups + 1) * sizeof *plan->group_nnz;
+    return DNS_OK;
+}
+
+/* ---- execution ------------------------------------------------------------------------------- */
+
+typedef struct job {
+    const csr_plan *plan;
+    const dns_call *call;
+    size_t row_parts; /* how many parts share a panel; the others split the panels */
+    size_t panel_parts;
+} job;
+
+/* First group of part p of n, so that parts hold about equally many weights. */
+static size_t
+group_of_part(const csr_plan *plan, size_t p, size_t n)
+{
+    const double want = (double)plan->base.nnz * (double)p / (double)n;
+    size_t low = 0;
+    size_t high = plan->n_groups;
+    if (p == n) {
+        return plan->n_groups;
+    }
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if ((double)plan->group_nnz[middle] < want) {
+            low = middle + 1;
+        }
+        else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* All blocks of one panel (or vector) for the groups [first, stop); x is packed. */
+static void
+run_groups(const csr_plan *plan, csr_run run, size_t first, size_t stop, const float *x,
+           size_t step)
+{
+    void (*kernel)(const csr_run *) = step == 1 ? plan->ops->gemv : plan->ops->spmm;
+    for (size_t b = 0; b < plan->n_blocks; b++) {
+        const segment *s = plan->segments + b * plan->n_groups;
+        run.pairs = plan->pairs + s[first].pair;
+        run.n_pairs = s[stop].pair - s[first].pair;
+        run.entries = plan->entries + s[first].entry;
+        run.x = x + b * plan->block * step;
+        run.bias = b == 0 ? plan->base.bias : NULL;
+        kernel(&run);
+    }
+}
+
+static void
+multiply_part(void *ctx, size_t part)
+{
+    const job *j = ctx;
+    const csr_plan *plan = j->plan;
+    const dns_call *call = j->call;
+    const size_t nt = plan->ops->panel;
+    const size_t panels = (call->n + nt - 1) / nt;
+    const size_t across = part / j->row_parts;
+    const size_t first = group_of_part(plan, part % j->row_parts, j->row_parts);
+    const size_t stop = group_of_part(plan, part % j->row_parts + 1, j->row_parts);
+    float *panel = (float *)call->ws + part * plan->base.cols * nt;
+    const size_t end = dns_part(panels, j->panel_parts, across + 1);
+    for (size_t p = dns_part(panels, j->panel_parts, across); p < end && first < stop; p++) {
+        const size_t n = call->n - p * nt < nt ? call->n - p * nt : nt;
+        const csr_run run = {
+            .y = call->y + p * nt, .ldy = call->ldy, .n = n, .act = plan->base.act};
+        plan->ops->pack(call->x + p * nt, call->ldx, plan->base.cols, n, panel);
+        run_groups(plan, run, first, stop, panel, nt);
+    }
+}
+
+static void
+vector_part(void *ctx, size_t part)
+{
+    const job *j = ctx;
+    const csr_plan *plan = j->plan;
+    const csr_run run = {.y = j->call->y, .ldy = j->call->ldy, .n = 1, .act = plan->base.act};
+    const size_t first = group_of_part(plan, part, j->row_parts);
+    const size_t stop = group_of_part(plan, part + 1, j->row_parts);
+    if (first < stop) {
+        run_groups(plan, run, first, stop, j->call->x, 1);
+    }
+}
+
+static bool
+csr_workspace(const dns_plan *base, size_t n, size_t threads, size_t *bytes)
+{
+    const csr_plan *plan = (const csr_plan *)base;
+    size_t floats = base->cols;
+    return (n == 1 || (dns_mul_size(floats, plan->ops->panel, &floats) &&
+                       dns_mul_size(floats, threads, &floats))) &&
+           dns_mul_size(floats, sizeof(float), bytes);
+}
+
+static void
+csr_execute(const dns_plan *base, const dns_call *call)
+{
+    const csr_plan *plan = (const csr_plan *)base;
+    const size_t threads = dns_plan_threads(base, call->n, call->threads);
+    job j = {plan, call, threads, 1};
+    if (call->n == 1) {
+        dns_call one = *call;
+        if (call->ldx != 1) {
+            float *x = call->ws;
+            for (size_t k = 0; k < base->cols; k++) {
+                x[k] = call->x[(ptrdiff_t)k * call->ldx];
+            }
+            one.x = x;
+        }
+        j.call = &one;
+        dns_threads_run(call->threads, threads, vector_part, &j);
+        return;
+    }
+    const size_t panels = (call->n + plan->ops->panel - 1) / plan->ops->panel;
+    if (panels % threads == 0 || panels >= 4 * threads) {
+        j.row_parts = 1;
+        j.panel_parts = threads;
+    }
+    dns_threads_run(call->threads, threads, multiply_part, &j);
+}
+
+static void
+csr_work(const dns_plan *base, size_t n, const dns_machine *machine, dns_work *work)
+{
+    const csr_plan *plan = (const csr_plan *)base;
+    const double nnz = (double)base->nnz;
+    const double columns = (double)n;
+    const double x = 4.0 * (double)base->cols * columns;
+    const double y = 4.0 * (double)base->rows * columns;
+    const double nt = (double)plan->ops->panel;
+    const double panels = n == 1 ? 1.0 : (double)((n + plan->ops->panel - 1) / plan->ops->panel);
+    const double stream =
+        (double)(sizeof(csr_entry) * base->nnz + sizeof(csr_pair) * plan->n_pairs);
+    const double block =
+        4.0 * (n == 1 ? 1.0 : nt) * (double)(plan->block < base->cols ? plan->block : base->cols);
+    work->flops = 2.0 * nnz * columns;
+    dns_work_add(work, machine, block, 4.0 * nnz * columns); /* rows of X, one per weight */
+    dns_work_add(work, machine, stream, stream * panels);    /* weights, once per panel */
+    dns_work_add(work, machine, x + y, x);                   /* X to its panels */
+    dns_work_add(work, machine, x + y, y * (double)(2 * plan->n_blocks - 1)); /* sums of Y */
+}
+
+static void
+csr_to_dense(const dns_plan *base, float *w)
+{
+    const csr_plan *plan = (const csr_plan *)base;
+    const size_t pitch = plan->ops->panel * sizeof(float);
+    const csr_entry *e = plan->entries;
+    for (size_t b = 0; b < plan->n_blocks; b++) {
+        const segment *s = plan->segments + b * plan->n_groups;
+        for (size_t p = s[0].pair; p < s[plan->n_groups].pair; p++) {
+            const csr_pair *pair = plan->pairs + p;
+            const size_t n = (size_t)2 * pair->both + pair->rest;
+            for (size_t k = 0; k < n; k++, e++) {
+                const size_t row = (size_t)pair->row[k < (size_t)2 * pair->both ? k % 2 : 0];
+                w[row * base->cols + b * plan->block + e->offset / pitch] = e->value;
+            }
+        }
+    }
+}
+
+static const dns_plan_ops csr_plan_ops = {
+    .format = "csr",
+    .workspace = csr_workspace,
+    .execute = csr_execute,
+    .work = csr_work,
+    .to_dense = csr_to_dense,
+    .destroy = csr_destroy,
+};
+
+dns_status
+dns_csr_plan_create(const dns_csr *w, const float *bias, dns_act act, dns_isa isa,
+                    const dns_alloc *alloc, dns_plan **out, dns_error *err)
+{
+    dns_plan *base = NULL;
+    DNS_TRY(dns_csr_check(w, err));
+    DNS_TRY(dns_plan_new(&csr_plan_ops, sizeof(csr_plan), w->rows, w->cols, bias, act, alloc, &base,
+                         err));
+    csr_plan *plan = (csr_plan *)base;
+    plan->ops = dns_csr_ops_select(isa);
+    base->isa = plan->ops->isa;
+    base->nnz = w->nnz;
+    plan->block = block_columns(w, plan->ops->panel);
+    plan->n_blocks = w->cols == 0 ? 1 : (w->cols + plan->block - 1) / plan->block;
+    plan->n_groups = (w->rows + GROUP - 1) / GROUP;
+    int64_t *cursor = dns_mem_new(alloc, w->rows, sizeof *cursor);
+    const dns_status status = cursor == NULL ? DNS_ERR_MEMORY : fill(plan, w, cursor);
+    dns_mem_free(alloc, cursor, w->rows, sizeof *cursor);
+    if (status != DNS_OK) {
+        dns_plan_destroy(base);
+        return dns_fail(err, status, -1, "plan: out of memory for %zu weights", w->nnz);
+    }
+    *out = base;
+    return DNS_OK;
+}
+
+dns_status
+dns_csr_plan_unpack(const dns_plan *base, int64_t *indptr, int64_t *indices, float *values,
+                    dns_error *err)
+{
+    DNS_REQUIRE(base->ops == &csr_plan_ops, err, DNS_ERR_VALUE, -1,
+                "plan: expected format csr, got %s", base->ops->format);
+    const csr_plan *plan = (const csr_plan *)base;
+    const size_t pitch = plan->ops->panel * sizeof(float);
+    memset(indptr, 0, (base->rows + 1) * sizeof *indptr);
+    for (size_t p = 0; p < plan->n_pairs; p++) {
+        const csr_pair *pair = plan->pairs + p;
+        indptr[pair->row[0] + 1] += pair->both + pair->rest;
+        if (pair->row[1] >= 0) {
+            indptr[pair->row[1] + 1] += pair->both;
+        }
+    }
+    for (size_t i = 0; i < base->rows; i++) {
+        indptr[i + 1] += indptr[i];
+    }
+    /* Blocks ascend, so a row's entries come in column order; indptr[i] walks and is set back. */
+    const csr_entry *e = plan->entries;
+    for (size_t b = 0; b < plan->n_blocks; b++) {
+        const segment *s = plan->segments + b * plan->n_groups;
+        for (size_t p = s[0].pair; p < s[plan->n_groups].pair; p++) {
+            const csr_pair *pair = plan->pairs + p;
+            const size_t n = (size_t)2 * pair->both + pair->rest;
+            for (size_t k = 0; k < n; k++, e++) {
+                const int64_t at = indptr[pair->row[k < (size_t)2 * pair->both ? k % 2 : 0]]++;
+                indices[at] = (int64_t)(b * plan->block + e->offset / pitch);
+                values[at] = e->value;
+            }
+        }
+    }
+    for (size_t i = base->rows; i > 0; i--) {
+        indptr[i] = indptr[i - 1];
+    }
+    indptr[0] = 0;
+    return DNS_OK;
+}

@@ -1,0 +1,67 @@
+"""Kernels: real sparse, structured and low-bit layers on this CPU, and counts on activations and weights.
+
+**Plans.** :func:`csr`, :func:`dense` and their like pack a weight matrix once into a :class:`MatPlan`, which
+multiplies many times: ``plan @ X``, ``plan.matmul(X)``, ``plan.linear(x)``. :func:`machine` and :func:`roofline` tell
+what this CPU could do at best.
+
+**Counts.** A *mask* holds one bit per value, set where the value counts as non-zero: ``|x| > eps``, or NaN (so ``-0.0``
+is zero). Rows of ``W`` values are packed into ``ceil(W / 64)`` words of uint64; column ``j`` is bit ``j % 64`` of word
+``j // 64`` and the tail bits are zero. Masks are the input of the accelerator models in :mod:`dnnsched.accel`. All
+counts are exact integers and the same at every instruction-set level.
+
+Inputs are float32 (counts: or bool) with a contiguous last axis; float64, float16 and other layouts are converted once
+by a copy; complex input raises TypeError, and so do integers where a kernel multiplies. `isa` chooses an
+instruction-set level (default: the one in use, see :func:`dnnsched.config.isa`).
+"""
+
+from dnnsched.kernels._counts import (
+    act_mask,
+    check_tails,
+    count_nonzeros,
+    count_zeros,
+    density,
+    layer_weight_counts,
+    pack_mask,
+    popcount,
+    row_any,
+    unpack_mask,
+    valid_macs,
+    weight_counts,
+    window,
+    window_counts,
+    zeros_per_channel,
+    zeros_per_tile,
+)
+from dnnsched.kernels._csr import csr
+from dnnsched.kernels._dense import dense
+from dnnsched.kernels._machine import Cost, Machine, machine, roofline
+from dnnsched.kernels._plan import MatPlan
+from dnnsched.kernels._prune import PATTERNS, prune
+
+__all__ = [
+    "PATTERNS",
+    "Cost",
+    "Machine",
+    "MatPlan",
+    "act_mask",
+    "check_tails",
+    "count_nonzeros",
+    "count_zeros",
+    "csr",
+    "dense",
+    "density",
+    "layer_weight_counts",
+    "machine",
+    "pack_mask",
+    "popcount",
+    "prune",
+    "roofline",
+    "row_any",
+    "unpack_mask",
+    "valid_macs",
+    "weight_counts",
+    "window",
+    "window_counts",
+    "zeros_per_channel",
+    "zeros_per_tile",
+]
