@@ -7,7 +7,7 @@ Every C file under csrc/<folder>/ is picked up by name:
 Each dnnsched/_native/<name>module.c, with the <name>_*.c beside it, becomes the extension dnnsched._native._<name>.
 
 Environment: DNNSCHED_BUILD = release (default) | debug | asan | cov;  DNNSCHED_WERROR = 1;
-DNNSCHED_BLAS = auto (default) | scipy-openblas | system | none: which OpenBLAS dense kernels call (see `blas_arguments`).
+DNNSCHED_BLAS = auto (default) | scipy-openblas | system | none: the OpenBLAS of dense kernels (see `blas_arguments`).
 """
 
 import contextlib
@@ -92,7 +92,7 @@ def blas_arguments():
         except ImportError:
             if BLAS == "scipy-openblas":
                 raise SystemExit(f"DNNSCHED_BLAS=scipy-openblas needs a package: {BLAS_REMEDY}") from None
-            print(f"dnnsched: no OpenBLAS found, building with the project's own matrix product. To change: {BLAS_REMEDY}",
+            print(f"dnnsched: no OpenBLAS found; the project's own matrix product is used. To change: {BLAS_REMEDY}",
                   file=sys.stderr)
         else:
             (library,) = glob(os.path.join(scipy_openblas32.get_lib_dir(), "libscipy_openblas.so"))
@@ -233,6 +233,6 @@ EXTENSIONS = [
 setup(
     libraries=LIBRARIES,
     ext_modules=EXTENSIONS,
-    options={"build": {"build_base": os.path.join("build", f"{PROFILE}-{BLAS_MACROS[0][1]}")}},  # no object file is shared
+    options={"build": {"build_base": os.path.join("build", f"{PROFILE}-{BLAS_MACROS[0][1]}")}},  # none share objects
     cmdclass={"build_clib": BuildClib, "build_ext": BuildExt, "build_py": BuildPy},
 )

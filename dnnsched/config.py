@@ -83,8 +83,8 @@ def info():
     dict
         Keys ``dnnsched``, ``python``, ``numpy``, ``platform``, ``cpu``, ``cores``,
         ``isa`` (in use), ``isa_runnable``, ``compiler``, ``build`` (profile),
-        ``blas`` (kind, version, core and threads of the one that dense kernels call), ``data`` (folder) and ``optional``
-        (package -> version, or None if it is not installed).
+        ``blas`` (kind, version, core and threads of the one that dense kernels call),
+        ``data`` (folder) and ``optional`` (package -> version, or None if it is not installed).
     """
     from importlib import metadata
 

@@ -1,6 +1,7 @@
 """How the project is built: exported symbols, rules of the tree, source distribution, wheel, missing compiler."""
 
 import ast
+import importlib.util
 import itertools
 import os
 import re
@@ -154,7 +155,7 @@ def distributions(tmp_path_factory):
     source = tmp_path_factory.mktemp("checkout") / "dnnsched"
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(
         ".git", ".venv*", "build", "dist", "*.egg-info", "*.so", "__pycache__", ".pytest_cache", ".hypothesis", "runs",
-        "_build"))
+        "_build", "_blas"))
     run([sys.executable, "-m", "build", "--no-isolation", "--outdir", out, source], source, DNNSCHED_BUILD="release")
     return next(out.glob("*.tar.gz")), next(out.glob("*.whl"))
 
@@ -166,7 +167,7 @@ def test_source_distribution_is_complete(distributions):
         names = {name.partition("/")[2] for name in tar.getnames()}
     folders = ("csrc", "dnnsched", "tests", "tools", "data", "docs", "notebooks", "benchmarks")
     tracked = [str(p.relative_to(ROOT)) for folder in folders for p in (ROOT / folder).rglob("*") if p.is_file()
-               and not {"build", "__pycache__", "_build", "generated", ".ipynb_checkpoints"} & set(p.parts)
+               and not {"build", "__pycache__", "_build", "_blas", "generated", ".ipynb_checkpoints"} & set(p.parts)
                and p.suffix not in (".so", ".o", ".a", ".pyc", ".ipynb")]
     assert len(tracked) > 20
     assert not [name for name in [*tracked, "setup.py", "pyproject.toml", "LICENSE", "README.md", ".ci/run"]
@@ -182,6 +183,9 @@ def test_wheel_runs_in_a_clean_environment(distributions, tmp_path):
         names = archive.namelist()
     assert "dnnsched/py.typed" in names
     assert "dnnsched/_native/_base.pyi" in names
+    if importlib.util.find_spec("scipy_openblas32"):
+        shipped = {name.rpartition("/")[2] for name in names if "/_native/_blas/" in name}
+        assert shipped == {"libscipy_openblas.so", "LICENSE.txt"}
     data = [p.relative_to(ROOT) for p in (ROOT / "data").rglob("*")
             if p.is_file() and p.suffix not in (".py", ".pyc")]
     assert not [p for p in data if f"dnnsched/{p.as_posix()}" not in names]
@@ -207,7 +211,7 @@ def checkout(tmp_path):
     """Enough of the project to build, in a folder of its own."""
     for name in ("csrc", "dnnsched"):
         shutil.copytree(ROOT / name, tmp_path / name,
-                        ignore=shutil.ignore_patterns("*.so", "build", "data", "__pycache__"))
+                        ignore=shutil.ignore_patterns("*.so", "build", "data", "__pycache__", "_blas"))
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
@@ -244,4 +248,25 @@ def test_compiler_that_cannot_is_named_with_its_words(checkout, complaint, what)
     assert f"dnnsched needs {what}; " in printed
     assert complaint in printed
     assert "sudo apt-get install gcc" in printed
+    assert "Traceback" not in printed
+
+
+# ---- which BLAS --------------------------------------------------------------------------------------------------
+
+@pytest.mark.slow
+@pytest.mark.toolchain
+def test_build_without_blas_multiplies_by_itself(checkout):
+    run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], checkout, DNNSCHED_BLAS="none",
+        DNNSCHED_BUILD="debug")
+    assert not list((checkout / "dnnsched" / "_native").glob("_blas*"))
+    code = ("import numpy as np; from dnnsched import kernels; from dnnsched.kernels import _blas\n"
+            "w = np.arange(12.0).reshape(3, 4); print(_blas.info()); print((kernels.dense(w) @ w.T == w @ w.T).all())")
+    printed = run([sys.executable, "-c", code], checkout, PYTHONPATH=str(checkout)).splitlines()
+    assert printed == ["none (own matrix product)", "True"]
+
+
+@pytest.mark.toolchain
+def test_other_words_for_the_blas_are_refused(checkout):
+    printed = build_fails(checkout, DNNSCHED_BLAS="mkl")
+    assert "DNNSCHED_BLAS: expected auto, scipy-openblas, system or none, got 'mkl'" in printed
     assert "Traceback" not in printed

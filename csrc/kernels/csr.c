@@ -6,6 +6,7 @@
  */
 #include "kernels/csr_internal.h"
 
+#include <math.h>
 #include <string.h>
 
 enum {
@@ -349,7 +350,7 @@ csr_work(const dns_plan *base, size_t n, const dns_machine *machine, dns_work *w
     const double x = 4.0 * (double)base->cols * columns;
     const double y = 4.0 * (double)base->rows * columns;
     const double nt = (double)plan->ops->panel;
-    const double panels = n == 1 ? 1.0 : (double)((n + plan->ops->panel - 1) / plan->ops->panel);
+    const double panels = n == 1 ? 1.0 : ceil(columns / nt);
     const double stream =
         (double)(sizeof(csr_entry) * base->nnz + sizeof(csr_pair) * plan->n_pairs);
     const double block =

@@ -21,9 +21,10 @@ dnspy_init(dnspy_state *st)
     st->top = dns_isa_detect();
     st->isa = dns_isa_default(&bad);
     if (bad != NULL &&
-        PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
-                         "DNNSCHED_ISA: expected generic, avx2, avx512, avx512vnni or amx, got '%s'; ignored",
-                         bad) < 0) {
+        PyErr_WarnFormat(
+            PyExc_RuntimeWarning, 1,
+            "DNNSCHED_ISA: expected generic, avx2, avx512, avx512vnni or amx, got '%s'; ignored",
+            bad) < 0) {
         return -1;
     }
     return 0;

@@ -30,7 +30,7 @@ def floats(x, name):
     if x.dtype.kind != "f":
         raise TypeError(f"{name}: expected floating-point numbers, got dtype {x.dtype}")
     if x.dtype != np.float32 or not x.dtype.isnative or not x.flags.aligned:
-        return np.ascontiguousarray(x, np.float32)
+        return np.array(x, np.float32, order="C")
     if x.flags.c_contiguous:
         return x
     item, strides, shape = x.itemsize, x.strides, x.shape

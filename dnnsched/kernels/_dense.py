@@ -19,7 +19,7 @@ def dense(W, *, bias=None, act=None, isa=None):
     act : None, "relu" or (lo, hi)
         Clamp applied to the result; NaN stays NaN.
     isa : str, optional
-        Instruction-set level of bias and activation, and of the product in builds without BLAS; OpenBLAS chooses its own.
+        Instruction-set level of bias and activation, and of the product in builds without BLAS.
 
     Returns
     -------
