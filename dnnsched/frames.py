@@ -5,6 +5,7 @@ of the requests.
 """
 
 import json
+import sys
 
 import numpy as np
 
@@ -134,20 +135,30 @@ class Frame:
         table = self.to_arrow()
         from pyarrow import parquet
 
-        mark = json.dumps({"schema": _schema.VERSION, "table": self.schema.name})
         with replace_file(path) as stream:
-            parquet.write_table(table.replace_schema_metadata({"dnnsched": mark}), stream)
+            parquet.write_table(table, stream)
 
     def to_arrow(self):
         """The columns as a pyarrow Table (extra ``io``); texts are dictionary-encoded."""
-        pa = _pyarrow()
-        arrays = []
-        for column in self.schema.columns:
-            value = self._columns[column.name]
-            codes, texts = value if isinstance(value, tuple) else (value, None)
-            array = pa.array(codes, mask=_missing(column, codes))
-            arrays.append(array if texts is None else pa.DictionaryArray.from_arrays(array, list(texts)))
-        return pa.Table.from_arrays(arrays, names=list(self.schema.names))
+        return _pyarrow().table(self)
+
+    def __arrow_c_schema__(self):
+        """Arrow PyCapsule interface: names and types."""
+        return _base.arrow_schema(*self._arrow())
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        """Arrow PyCapsule interface: the rows as one record batch, a copy.
+
+        polars, DuckDB, pyarrow and pandas call this; none of them is needed here. Text columns are
+        dictionary-encoded unless `requested_schema` asks for plain text.
+        """
+        return _base.arrow_stream(*self._arrow(), requested_schema)
+
+    def _arrow(self):
+        mark = json.dumps({"schema": _schema.VERSION, "table": self.schema.name}).encode()
+        items = [len(b"dnnsched").to_bytes(4, sys.byteorder), b"dnnsched", len(mark).to_bytes(4, sys.byteorder), mark]
+        return (self.schema.names, tuple(self._columns.values()), tuple(c.nullable for c in self.schema.columns),
+                (1).to_bytes(4, sys.byteorder) + b"".join(items))
 
     def to_pandas(self):
         """The columns as a pandas DataFrame (extra ``viz``); texts are categories."""
@@ -167,13 +178,6 @@ def _distinct(codes, texts):
     if codes.dtype.kind not in "iu" or (len(codes) and (codes.min() < -1 or codes.max() >= len(texts))):
         raise ValueError(f"columns: codes of texts: expected integers from -1 to {len(texts) - 1}")
     return new[codes], tuple(place)
-
-
-def _missing(column, codes):
-    """Mask of missing values, or None."""
-    if not column.nullable or column.dtype == "bool":
-        return None
-    return np.isnan(codes) if column.dtype == "float64" else codes < 0
 
 
 def _text_codes(value, column, format):

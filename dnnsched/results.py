@@ -233,6 +233,14 @@ class Result(_Run):
         """The columns of :meth:`frame` as a pyarrow Table (``io`` extra)."""
         return self.frame().to_arrow()
 
+    def __arrow_c_schema__(self):
+        """Arrow PyCapsule interface of :meth:`frame`."""
+        return self.frame().__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        """Arrow PyCapsule interface of :meth:`frame`: polars, DuckDB and pyarrow take a result as it is."""
+        return self.frame().__arrow_c_stream__(requested_schema)
+
     def __repr__(self):
         m = self.metrics
         return (f"<Result {self.config['scheduler']} ({self.config['semantics']}): {m['n']} requests, antt "

@@ -1,14 +1,17 @@
 """One schema: saved tables, in-memory records, the validator and other libraries agree on columns and values."""
 
 import csv
+import ctypes
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
 
 import dnnsched as ds
 from dnnsched import cli, schema
+from dnnsched._native import _base
 from dnnsched.errors import FormatError
 from dnnsched.frames import FORMATS, Frame
 from dnnsched.report import document, provenance, rundir
@@ -213,7 +216,7 @@ name = "fcfs"
 def test_the_command_line_saves_in_the_format_asked_for(tmp_path, monkeypatch, capsys):
     (tmp_path / "c.toml").write_text(CONFIG)
     args = ["run", str(tmp_path / "c.toml"), "--quiet", "-o", str(tmp_path / "run")]
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert cli.main([*args, "--format", "parquet"]) == cli.USAGE
     assert "dnnsched[io]" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
@@ -221,3 +224,198 @@ def test_the_command_line_saves_in_the_format_asked_for(tmp_path, monkeypatch, c
     assert cli.main(["validate-run", str(tmp_path / "run")]) == cli.OK
     assert "20 requests" in capsys.readouterr().out
     assert cli.main([*args, "--format", "xml"]) == cli.USAGE
+
+
+# --- Arrow ----------------------------------------------------------------------------------------------
+
+def rows_of(frame):
+    """Plain rows by our own accessor; missing = None."""
+    out = []
+    for i in range(len(frame)):
+        row = {}
+        for c in frame.schema.columns:
+            value = frame[c.name][i]
+            value = value.item() if hasattr(value, "item") else value
+            gone = c.nullable and (value is None or (c.dtype == "float64" and math.isnan(value))
+                                   or (c.dtype in ("int64", "int32") and value < 0))
+            row[c.name] = None if gone else value
+        out.append(row)
+    return out
+
+
+def wide_frame(n, seed=0):
+    """Every type, with and without missing values, at `n` rows."""
+    bits = np.random.default_rng(seed)
+    columns, data = [], {}
+    for nullable in (False, True):
+        for dtype in schema.DTYPES:
+            name = f"{dtype} {nullable} é"
+            columns.append(schema.Column(name, dtype, "", "", nullable))
+            gone = bits.random(n) < (0.3 if nullable else 0.0)
+            if dtype == "string":
+                data[name] = (np.where(gone, -1, bits.integers(0, 3, n)), ("", "naïve", "x" * 50))
+            elif dtype == "bool":
+                data[name] = bits.random(n) < 0.5
+            elif dtype == "float64":
+                data[name] = np.where(gone, np.nan, bits.normal(size=n))
+            else:
+                data[name] = np.where(gone, -1, bits.integers(0, 2**31, n))
+    return Frame(schema.Schema("wide", "", tuple(columns)), data)
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 64, 1000])
+@pytest.mark.parametrize("reader", ["pyarrow", "polars", "duckdb"])
+def test_arrow_readers_get_the_same_rows(n, reader):
+    library = pytest.importorskip(reader)
+    frame = wide_frame(n)
+    if reader == "pyarrow":
+        table = library.table(frame)
+        table.validate(full=True)
+        got = table.to_pylist()
+        assert [f.nullable for f in table.schema] == [c.nullable for c in frame.schema.columns]
+        assert library.schema(frame) == table.schema
+        mark = json.loads(table.schema.metadata[b"dnnsched"])
+        assert mark == {"schema": schema.VERSION, "table": "wide"}
+    elif reader == "polars":
+        got = library.DataFrame(frame).to_dicts()
+    else:
+        relation = library.sql("select * from frame")
+        got = [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+    assert got == rows_of(frame)
+
+
+def test_a_result_is_an_arrow_table(result):
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table(result)
+    assert table.to_pylist() == rows_of(result.frame()) == result.to_arrow().to_pylist()
+    assert table.schema.names == list(schema.REQUESTS.names[2:])
+    duckdb = pytest.importorskip("duckdb")
+    late = duckdb.sql("select model, count(*) from result where not slo_met group by model").fetchall()
+    want = {}
+    for row in rows_of(result.frame()):
+        if not row["slo_met"]:
+            want[row["model"]] = want.get(row["model"], 0) + 1
+    assert dict(late) == want
+
+
+def test_plain_text_if_the_consumer_asks_for_it():
+    pa = pytest.importorskip("pyarrow")
+    frame = frame_with_gaps()
+    plain = pa.schema([("x", pa.float64()), ("i", pa.int64()), ("t", pa.string()), ("b", pa.bool_())])
+    given = pa.RecordBatchReader.from_stream(Asked(frame, plain)).read_all()
+    assert given.schema.field("t").type == pa.string()
+    assert given.to_pylist() == rows_of(frame)
+    with pytest.raises(TypeError, match="arrow_schema capsule"):
+        frame.__arrow_c_stream__(3)
+
+
+class Asked:
+    """Passes a requested schema on, as libraries do."""
+
+    def __init__(self, frame, requested):
+        self.capsule = frame.__arrow_c_stream__(requested.__arrow_c_schema__())
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return self.capsule
+
+
+class CSchema(ctypes.Structure):
+    pass
+
+
+CSchema._fields_ = [("format", ctypes.c_char_p), ("name", ctypes.c_char_p), ("metadata", ctypes.c_void_p),
+                    ("flags", ctypes.c_int64), ("n_children", ctypes.c_int64),
+                    ("children", ctypes.POINTER(ctypes.POINTER(CSchema))), ("dictionary", ctypes.POINTER(CSchema)),
+                    ("release", ctypes.CFUNCTYPE(None, ctypes.POINTER(CSchema))), ("private_data", ctypes.c_void_p)]
+
+
+class CArray(ctypes.Structure):
+    pass
+
+
+CArray._fields_ = [(n, ctypes.c_int64) for n in ("length", "null_count", "offset", "n_buffers", "n_children")] + [
+    ("buffers", ctypes.POINTER(ctypes.c_void_p)), ("children", ctypes.POINTER(ctypes.POINTER(CArray))),
+    ("dictionary", ctypes.POINTER(CArray)), ("release", ctypes.CFUNCTYPE(None, ctypes.POINTER(CArray))),
+    ("private_data", ctypes.c_void_p)]
+
+
+class CStream(ctypes.Structure):
+    pass
+
+
+CStream._fields_ = [
+    ("get_schema", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(CStream), ctypes.POINTER(CSchema))),
+    ("get_next", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(CStream), ctypes.POINTER(CArray))),
+    ("get_last_error", ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.POINTER(CStream))),
+    ("release", ctypes.CFUNCTYPE(None, ctypes.POINTER(CStream))), ("private_data", ctypes.c_void_p)]
+
+
+def pointer_of(capsule, name, kind):
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    return ctypes.cast(get(capsule, name), ctypes.POINTER(kind))
+
+
+def test_the_interface_step_by_step():
+    """The stream as the specification describes it, with no library: a moved child outlives its parent and stream."""
+    capsule = frame_with_gaps().__arrow_c_stream__()
+    stream = pointer_of(capsule, b"arrow_array_stream", CStream)
+    made = CSchema()
+    for _ in range(2):  # get_schema may be called again
+        assert stream[0].get_schema(stream, made) == 0
+        kids = [made.children[i][0] for i in range(made.n_children)]
+        assert [(k.format, k.name, k.flags) for k in kids] == [
+            (b"g", b"x", 2), (b"l", b"i", 2), (b"i", b"t", 2), (b"b", b"b", 0)]
+        assert kids[2].dictionary[0].format == b"u"
+        assert made.format == b"+s"
+        made.release(made)
+        assert not made.release
+    array, end = CArray(), CArray()
+    assert stream[0].get_next(stream, array) == 0
+    assert stream[0].get_next(stream, end) == 0
+    assert not end.release
+    stream[0].release(stream)
+    assert not stream[0].release
+    del capsule
+    assert (array.length, array.n_children, array.n_buffers, array.null_count) == (3, 4, 1, 0)
+    moved = CArray()
+    ctypes.memmove(ctypes.byref(moved), array.children[0], ctypes.sizeof(CArray))
+    array.children[0][0].release = type(moved.release)()
+    array.release(array)
+    assert not array.release
+    assert moved.null_count == 1
+    assert ctypes.cast(moved.buffers[0], ctypes.POINTER(ctypes.c_uint8))[0] == 0b101
+    values = ctypes.cast(moved.buffers[1], ctypes.POINTER(ctypes.c_double))
+    assert (values[0], values[2]) == (1.5, math.inf)
+    assert moved.buffers[1] % 64 == 0
+    moved.release(moved)
+    assert not moved.release
+
+
+def test_streams_that_nobody_reads_are_freed():
+    frame = wide_frame(20_000)
+    columns = [c if isinstance(c, np.ndarray) else c[0] for c in frame._columns.values()]
+    before = [sys.getrefcount(c) for c in columns]
+    resource = pytest.importorskip("resource")
+    for part in range(2):
+        for _ in range(150):
+            frame.__arrow_c_schema__()
+            frame.__arrow_c_stream__()
+        if part == 0:
+            first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert [sys.getrefcount(c) for c in columns] == before
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - first) * 1024
+    assert grown < 50 * sum(c.nbytes for c in columns)  # 150 leaked streams would be three times that
+
+
+@pytest.mark.parametrize(("args", "error"), [
+    ((("a",), (), (True,), b""), TypeError), ((("a",), (1,), (True,), b""), TypeError),
+    (((1,), (np.ones(1),), (True,), b""), TypeError), ((("a",), (np.ones(1, "f4"),), (True,), b""), TypeError),
+    ((("a", "b"), (np.ones(1), np.ones(2)), (True, True), b""), ValueError),
+    ((("a",), ((np.array([1], np.int32), ("x",)),), (True,), b""), ValueError),
+    ((("a",), ((np.array([-1], np.int32), ("x",)),), (False,), b""), ValueError),
+    ((("a",), ((np.array([0], np.int32), (3,)),), (False,), b""), TypeError),
+    ((("a",), (np.ones(1),), (True,), "text"), TypeError), ((["a"], (np.ones(1),), (True,), b""), TypeError)])
+def test_bad_arguments_of_the_native_stream(args, error):
+    with pytest.raises(error):
+        _base.arrow_stream(*args, None)

@@ -7,6 +7,7 @@
 #include "dns/draw.h"
 
 extern PyMethodDef base_arta_methods[];
+extern PyMethodDef base_arrow_methods[];
 extern PyMethodDef base_csv_methods[];
 extern PyMethodDef base_draw_methods[];
 extern PyMethodDef base_stats_methods[];

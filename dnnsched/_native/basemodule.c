@@ -1,5 +1,5 @@
 /* Binding of csrc/base: instruction-set levels, status names and how this build was made; the
- * base_*.c beside it add CSV files, random draws and statistics. */
+ * base_*.c beside it add Arrow streams, CSV files, random draws and statistics. */
 #include "base_parts.h"
 
 #define DNSPY_STRING2_(x) #x
@@ -71,7 +71,8 @@ static PyMethodDef methods[] = {
 static int
 base_exec(PyObject *module)
 {
-    return dnspy_exec(module) < 0 || PyModule_AddFunctions(module, base_csv_methods) < 0 ||
+    return dnspy_exec(module) < 0 || PyModule_AddFunctions(module, base_arrow_methods) < 0 ||
+                   PyModule_AddFunctions(module, base_csv_methods) < 0 ||
                    PyModule_AddFunctions(module, base_draw_methods) < 0 ||
                    PyModule_AddFunctions(module, base_arta_methods) < 0 ||
                    PyModule_AddFunctions(module, base_stats_methods) < 0
@@ -80,6 +81,7 @@ base_exec(PyObject *module)
 }
 
 DNSPY_MODULE(base,
-             "Instruction-set levels, status names, build record, CSV files, random draws and "
+             "Instruction-set levels, status names, build record, Arrow streams, CSV files, random "
+             "draws and "
              "statistics.",
              methods, base_exec)
