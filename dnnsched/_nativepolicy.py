@@ -11,6 +11,7 @@ thread and tells the engine, which counts the answer as failed and raises the ex
 
 import contextlib
 import difflib
+import functools
 import importlib
 import re
 import sys
@@ -184,8 +185,9 @@ DEFAULT_COLUMNS = tuple(name for name in _sim.features
 SCALARS = tuple(name for name in _sim.params if name != "abi")
 
 
+@functools.cache
 def view_type(columns):
-    """Named tuple of what a native scheduler sees: numba compiles for it, the Python form is called with it."""
+    """Named tuple of what a native scheduler sees (numba compiles for it, the Python form is called with it)."""
     return namedtuple("View", ("now", "n", *columns, *SCALARS, "param"))
 
 
@@ -209,7 +211,7 @@ class PythonForm:
         self.kind, self.oracle, self.name = policy.kind, policy.oracle, policy.name
         self.needs = DEFAULT_COLUMNS if policy.needs is None else policy.needs
         self._fields = ("now", "n", *dict.fromkeys(self.needs), *SCALARS)
-        self._view = view_type(dict.fromkeys(self.needs))
+        self._view = view_type(tuple(dict.fromkeys(self.needs)))
         if policy.form == "pick":
             self.kind, self.pick = "pick", self._call
         else:
@@ -317,7 +319,8 @@ class Native:
             raise ValueError(f"check: the native pick {self.name!r} can only be compared with a Python form; give "
                              f"Native(..., python=...)")
         address, user, alive = self.bind()
-        return "native", _Declared(self), check, self.params, self.form, address, user, self.python, alive
+        python = self.python if check else None
+        return "native", _Declared(self), check, self.params, self.form, address, user, python, alive
 
     def __reduce__(self):
         if self._factory is None:

@@ -73,7 +73,7 @@ SCORE = (None, *PICK[1:-1], DOUBLES, ctypes.c_void_p)
 SCORES = ("edf", "dysta", "odd")
 
 
-def compile_library(folder):
+def compile_library(folder, optimise="-O2"):
     """Path of the shared library of `SOURCE`."""
     from dnnsched import features
 
@@ -81,7 +81,7 @@ def compile_library(folder):
     (folder / "policies.c").write_text(SOURCE, encoding="utf-8")
     library = folder / "policies.so"
     compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
-    subprocess.run([*compiler, "-std=c11", "-O2", "-Wall", "-Werror", "-ffp-contract=off", "-fPIC", "-shared", "-I",
+    subprocess.run([*compiler, "-std=c11", optimise, "-Wall", "-Werror", "-ffp-contract=off", "-fPIC", "-shared", "-I",
                     folder, folder / "policies.c", "-o", library], check=True)
     return library
 

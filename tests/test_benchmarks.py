@@ -6,15 +6,24 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "bench_engine.py"
+FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def bench():
-    spec = importlib.util.spec_from_file_location("bench_engine", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("bench_engine")
+
+
+@pytest.fixture(scope="module")
+def policies():
+    return script("bench_policies")
 
 
 def test_scoreboard(bench, tmp_path, capsys):
@@ -50,3 +59,47 @@ def test_a_chunk_counts_its_own_steps(bench):
     assert sample["steps"] == 10 * bench.LAYERS
     assert sample["requests"] == 10
     assert sample["backlog"] == 4.0
+
+
+@pytest.mark.toolchain
+def test_policies(policies, tmp_path, capsys):
+    """Every form is measured at the queue that is claimed, one decision a layer; the table ends with the verdict."""
+    out = tmp_path / "board.json"
+    code = policies.main(["--seconds", "0.002", "--repeats", "2", "--queues", "8", "32", "--points", "4", "--requests",
+                          "200", "--json", str(out)])
+    board = json.loads(out.read_text(encoding="utf-8"))
+    assert len(board["decisions"]) == 4
+    for row in board["decisions"]:
+        assert {"built-in", "ctypes", "python"} <= set(row["forms"])
+        for form, m in row["forms"].items():
+            asked = (row["policy"], form) != ("shortest", "built-in")  # sjf is a heap
+            assert m["decisions_per_step"] == pytest.approx(1.0 if asked else 0.0, abs=0.05), (row["policy"], form)
+            assert m["achieved"] == pytest.approx(row["queue"], rel=0.3)
+            assert m["ns"] * m["rate"] == pytest.approx(1e9)
+    sweep = board["sweep"]
+    assert sweep["same"]
+    assert sweep["stages"] == 4 * 200 * 50
+    assert 0 < sweep["engine_share"] < 1
+    printed = capsys.readouterr().out
+    assert code == ("MISSED" in printed)
+    assert printed.count("queue 8  ") >= 2
+
+
+@pytest.mark.toolchain
+def test_forms_of_a_policy_take_the_same_decisions(policies):
+    """What is compared is one policy: the same schedule in every form."""
+    wl = policies.ds.workloads.poisson(policies.bench_engine.trace_set(4), rho=0.95, n=60, rng=1)
+    for forms in policies.contestants().values():
+        tables = {form: policies.ds.simulate(wl, s).requests.tobytes() for form, s in forms.items()}
+        assert len(set(tables.values())) == 1, list(tables)
+
+
+def test_a_missed_promise_is_an_exit_code(policies):
+    m = {"ns": 61.0, "rate": 1e9}
+    out = {"decisions": [{"policy": p, "queue": 8, "forms": {"numba": m, "python": {"ns": 3001.0, "rate": 1.9e5}}}
+                         for p in ("shortest", "dysta")], "sweep": {"points": 3, "speed_up": 1.69}}
+    assert [met for *_, met in policies.promises(out)] == [False] * 6
+    for row in out["decisions"]:
+        row["forms"] = {"numba": {"ns": 60.0, "rate": 1e9}, "python": {"ns": 3000.0, "rate": 2e5}}
+    out["sweep"]["speed_up"] = 1.7
+    assert [met for *_, met in policies.promises(out)] == [True] * 6
