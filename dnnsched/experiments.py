@@ -183,7 +183,7 @@ class Replications:
         add_series(results, self, self.point("replicate"))
         return document.Report(
             paper="replicate", title=f"Replications of {self.label}", citation="", profile=f"n{self.n}",
-            config=self.record(), claims=[], results=results, notes=self._notes(),
+            config=self.record(), claims=[], results=results, notes=self.remarks(),
             tables={"metrics": self._table(self.shown()), "all": self._table(self.finite(), brief=False)},
             recorder=self._recorder or provenance.Recorder(self.record(), seeds=self.seeds))
 
@@ -196,10 +196,15 @@ class Replications:
         """Where the series of these replications stand in a report."""
         return Point(item, scheduler=self.label, semantics=self.config.get("semantics", ""))
 
-    def _notes(self):
+    def remarks(self):
+        """What belongs beside the numbers in a report: size, warm-up cut, saturation, metrics left out, `notes`."""
         missing = [m for m in self.metrics if m not in self.finite() and m != _SATURATED]
-        cut = self.config.get("warmup")
-        return [*self.notes, *([f"first {cut} requests of every replication left out (warm-up)"] if cut else []),
+        made = []
+        if self.config and "n" in self.metrics:
+            counted = sorted({int(n) for n in (self.metrics["n"].min(), self.metrics["n"].max())})
+            made.append(f"{self.n} replications of {' to '.join(map(str, counted))} counted requests; the first "
+                        f"{self.config.get('warmup', 0)} of each are left out (warm-up)")
+        return [*made, *self.notes,
                 *([f"no finite value in some replication: {', '.join(missing)}"] if missing else [])]
 
     def _table(self, names, brief=True):
@@ -406,7 +411,8 @@ class Comparison:
         self.labels = (a.label, b.label)
         self.rows = {m: compare_values(m, a.metrics[m], b.metrics[m], paired=paired, level=level) for m in names}
         self.notes = [f"a = {a.label}, b = {b.label}",
-                      *dict.fromkeys([*(f"a: {note}" for note in a.notes), *(f"b: {note}" for note in b.notes)])]
+                      *dict.fromkeys([*(f"a: {note}" for note in a.remarks()),
+                                      *(f"b: {note}" for note in b.remarks())])]
         self._sources = a, b
 
     @property

@@ -99,8 +99,9 @@ class _Judge:
         self.make_workload, self.slo, self.scheduler = make_workload, slo, scheduler
         self.warmup, self.options = warmup, options
 
-    def run(self, rate, seed):
-        """(judgement, outcome) of one probe; the judgement is (met, values, saturated, reason)."""
+    def __call__(self, task):
+        """(judgement, outcome) of one (rate, seed); the judgement is (met, values, saturated, reason)."""
+        rate, seed = task
         made = self.make_workload(rate, seed)
         if hasattr(made, "traces") and not hasattr(made, "metrics"):
             stream = not hasattr(made, "arrival")
@@ -141,43 +142,63 @@ class _Judge:
         return {"overlatency": float(verdict.overlatency)}, "" if verdict else str(verdict)
 
 
-class _Search:
-    """One replication's search; an instance travels to the workers."""
+def _search(precision, start, max_rate, scan):
+    """One replication's search: yields a rate, is sent whether it met the objective; returns (peak, open-ended)."""
+    low, high = (start, math.inf) if (yield start) else (0.0, start)
+    while high == math.inf and low < max_rate:
+        rate = min(2.0 * low, max_rate)
+        if (yield rate):
+            low = rate
+        else:
+            high = rate
+    while high < math.inf and high - low > precision:
+        middle = 0.5 * (low + high)
+        if not low < middle < high:
+            break
+        if (yield middle):
+            low = middle
+        else:
+            high = middle
+    if low > 0.0:
+        for k in range(1, scan + 1):
+            yield low * (1.0 + k / scan)
+    return low, high == math.inf
 
-    def __init__(self, judge, precision, start, max_rate, scan):
-        self.judge, self.precision, self.start, self.max_rate, self.scan = judge, precision, start, max_rate, scan
 
-    def __call__(self, task):
-        """(peak rate, probes in the order made, last outcome, whether `max_rate` still met the objective)."""
-        replication, seed = task
-        probes, last = {}, None
+@dataclass
+class _Found:
+    """A replication's search under way, and what it found."""
 
-        def met(rate):
-            nonlocal last
-            if rate not in probes:
-                judgement, last = self.judge.run(rate, seed)
-                probes[rate] = Probe(replication, seed, rate, *judgement)
-            return probes[rate].met
+    steps: object
+    rate: float | None
+    probes: dict
+    peak: float = math.nan
+    open_ended: bool = False
+    outcome: object = None
 
-        low, high = (self.start, math.inf) if met(self.start) else (0.0, self.start)
-        while high == math.inf and low < self.max_rate:
-            rate = min(2.0 * low, self.max_rate)
-            if met(rate):
-                low = rate
-            else:
-                high = rate
-        while high < math.inf and high - low > self.precision:
-            middle = 0.5 * (low + high)
-            if not low < middle < high:
-                break
-            if met(middle):
-                low = middle
-            else:
-                high = middle
-        if low > 0.0:
-            for k in range(1, self.scan + 1):
-                met(low * (1.0 + k / self.scan))
-        return low, list(probes.values()), last, high == math.inf
+    def take(self, probe, last):
+        """Note a probe and move on to the next rate that has not been tried; `rate` is None at the end."""
+        self.probes[probe.rate_rps], self.outcome = probe, last
+        try:
+            while self.rate in self.probes:
+                self.rate = self.steps.send(self.probes[self.rate].met)
+        except StopIteration as end:
+            self.rate, (self.peak, self.open_ended) = None, end.value
+
+
+def _search_all(engine, judge, seeds, begin, done):
+    """All replications in step: each round gives one probe of every unfinished search to the executor."""
+    found = []
+    for _ in seeds:
+        steps = begin()
+        found.append(_Found(steps, next(steps), {}))
+    while waiting := [r for r, one in enumerate(found) if one.rate is not None]:
+        tasks = [(found[r].rate, seeds[r]) for r in waiting]
+        for r, (rate, seed), (judgement, last) in zip(waiting, tasks, engine.run(judge, tasks, chunk=1), strict=True):
+            found[r].take(Probe(r, seed, rate, *judgement), last)
+            if found[r].rate is None:
+                done()
+    return found
 
 
 def _violations(probes):
@@ -215,11 +236,11 @@ class PeakRate:
 
     def __init__(self, found, seeds, *, slo, precision, level, label, config, recorder):
         self.slo, self.precision, self._config, self._recorder = slo, precision, config, recorder
-        outcomes = [outcome({METRIC: rate}) for rate, *_ in found]
+        outcomes = [outcome({METRIC: one.peak}) for one in found]
         self.replications = Replications(outcomes, seeds, level=level, label=label)
         self.interval = self.replications.interval(METRIC)
         self.rate = self.interval.value
-        ordered = [sorted(probes, key=lambda p: p.rate_rps) for _, probes, _, _ in found]
+        ordered = [sorted(one.probes.values(), key=lambda p: p.rate_rps) for one in found]
         self.probes = [p for probes in ordered for p in probes]
         self.violations = [v for probes in ordered for v in _violations(probes)]
         self.notes = self._notes(found)
@@ -227,7 +248,7 @@ class PeakRate:
     def _notes(self, found):
         notes = []
         n = len(found)
-        open_ended, none = sum(end for *_, end in found), sum(rate == 0.0 for rate, *_ in found)
+        open_ended, none = sum(one.open_ended for one in found), sum(one.peak == 0.0 for one in found)
         if open_ended:
             notes.append(f"{open_ended} of {n} replications still meet the objective at the highest rate allowed "
                          f"({self._config['max_rate_rps']:g} per second): the result is a lower bound")
@@ -245,7 +266,7 @@ class PeakRate:
         if soft:
             notes.append(f"{soft} of {sum(len(p.values) for p in self.probes)} values are lower than at the next lower "
                          "rate of the same replication")
-        counted = min((int(last.metrics["n"]) for _, _, last, _ in found if "n" in last.metrics), default=0)
+        counted = min((int(one.outcome.metrics["n"]) for one in found if "n" in one.outcome.metrics), default=0)
         for metric in self.slo if isinstance(self.slo, dict) else ():
             p = _FRACTIONS.get(metric)
             if p and 0 < counted < statistics.early_stopping_min(0, p):
@@ -350,7 +371,8 @@ def find_peak_rate(make_workload, slo, precision=0.1, *, scheduler="dysta", repl
     level : float
         Confidence level.
     executor, jobs, label, quiet
-        As for :func:`dnnsched.replicate`.
+        As for :func:`dnnsched.replicate`; None = processes if `scheduler` decides in Python. The replications advance
+        together, one probe each at a time.
     **options
         Further arguments of :func:`dnnsched.simulate` (semantics, clock, switch_cost_s).
 
@@ -391,14 +413,13 @@ def find_peak_rate(make_workload, slo, precision=0.1, *, scheduler="dysta", repl
               "label": label or name, "options": {k: v if isinstance(v, (str, int, float)) else repr(v)
                                                   for k, v in options.items()}}
     recorder = provenance.Recorder(config, seeds=seeds)
-    search = _Search(_Judge(make_workload, slo, scheduler, warmup, options), precision, start, max_rate, scan)
+    judge = _Judge(make_workload, slo, scheduler, warmup, options)
     bar = progress.bar(replications, "peak rate", quiet)
     try:
-        found = _executors.execute(search, list(enumerate(seeds)), executor=executor, jobs=jobs, values=[scheduler],
-                                   done=lambda indices, _: bar.update(len(indices)))
+        with _executors.resolve(executor, jobs, [scheduler]) as engine:
+            found = _search_all(engine, judge, seeds, lambda: _search(precision, start, max_rate, scan), bar.update)
     finally:
         bar.close()
-    config["origin"] = found[0][2].origin
-    config["run"] = found[0][2].config
+    config["origin"], config["run"] = found[0].outcome.origin, found[0].outcome.config
     return PeakRate(found, seeds, slo=slo, precision=precision, level=level, label=label or name, config=config,
                     recorder=recorder)

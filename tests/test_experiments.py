@@ -152,7 +152,8 @@ def test_saturation_is_said(ts):
 def test_reports_can_be_saved(pair, tmp_path):
     dysta, fcfs = pair
     report = dysta.report()
-    assert report.notes[-1] == "first 8 requests of every replication left out (warm-up)"
+    assert report.notes[0] == "6 replications of 72 counted requests; the first 8 of each are left out (warm-up)"
+    assert f"a: {report.notes[0]}" in ds.compare(dysta, fcfs).notes
     assert report.run_id == dysta.report().run_id != fcfs.report().run_id
     assert "queue_max" not in report.text()
     assert "queue_max" in report.markdown()
