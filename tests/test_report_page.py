@@ -311,6 +311,27 @@ def test_run_without_timeline_says_so(tmp_path):
     assert "Its timeline was not recorded." in Document(page.render(report)).text
 
 
+def test_compare_and_sweep_write_the_page(tmp_path):
+    ts = ds.TraceSet({"a": ds.Trace(np.full((2, 5), 0.01)), "b/<b>": ds.Trace(np.full((3, 3), 0.03))})
+
+    def study(seed, scheduler="sjf", rate=10.0):
+        return ds.simulate(ds.workloads.poisson(ts, rate=rate, n=60, slo_multiplier=5.0, rng=seed), scheduler=scheduler)
+
+    a, b = (ds.replicate(lambda seed, s=s: study(seed, s), n=4, rng=1) for s in ("fcfs", "dysta"))
+    swept = ds.sweep({"scheduler": ["fcfs", "sjf"], "rate": [5.0, 15.0]}, study, replications=3)
+    for name, report in (("compare", ds.compare(a, b).report()), ("sweep", swept.report())):
+        report.save(tmp_path / name)
+        found = Document((tmp_path / name / "report.html").read_text(encoding="utf-8"))
+        for table in report.tables.values():
+            assert " ".join(table.title.split()) in found.text
+        assert f"{name}: antt" in found.text
+        assert "Estimates with intervals" in found.text
+        assert "report.html" in rundir.validate(tmp_path / name)["files"]
+    swept = ds.sweep({"scheduler": ["fcfs", "sjf"]}, study, replications=2, store=tmp_path / "store")
+    swept.save()
+    assert (tmp_path / "store" / "report.html").is_file()
+
+
 CONFIG = """
 seed = 3
 replications = 2
@@ -326,6 +347,24 @@ name = "dysta"
 [[scheduler]]
 name = "sjf"
 """
+
+
+def test_long_reports_are_cut_visibly(monkeypatch):
+    monkeypatch.setattr(page, "MAX_ROWS", 7)
+    monkeypatch.setattr(page, "MAX_GROUP", 4)
+    monkeypatch.setattr(page, "MAX_TABLE", 3)
+    made = Results()
+    for metric in ("antt", "stp_norm", "fairness"):
+        for k in range(5):
+            made.add(Point("i", "w", f"s{k}"), metric, [1.0 + k, 2.0], origin="modelled", method="m")
+    report = judged_report()
+    report.results, report.claims, report.run = made, [], None
+    found = Document(page.render(report))
+    assert "i: antt (w, modelled), 4 of 5 rows" in found.text
+    assert "i: stp_norm (w, modelled), 3 of 5 rows" in found.text
+    assert "fairness" not in found.text
+    assert "8 more rows are in summary.csv" in found.text
+    assert "4 more rows are in report.md" in found.text
 
 
 def test_run_writes_the_page_with_estimates(tmp_path):

@@ -15,12 +15,13 @@ from string import Template
 from dnnsched.report import claims as verdicts
 from dnnsched.report import page_marks, page_timeline, provenance
 from dnnsched.report.page_marks import esc
-from dnnsched.report.results import METRICS
 from dnnsched.report.tables import number
 
 _ASSETS = Path(__file__).with_name("page")
-MAX_ROWS = 1500
-"""Rows of intervals that the page shows; more are in ``summary.csv``."""
+MAX_ROWS, MAX_GROUP = 1500, 400
+"""Rows of intervals that the page shows, in all and of one metric; all are in ``summary.csv``."""
+MAX_TABLE = 2000
+"""Rows of a table that the page shows; all are in ``report.md``."""
 
 _MARK = {verdicts.REPRODUCED: ("ok", "✓"), verdicts.DIRECTION: ("half", "≈"), verdicts.FAILED: ("no", "✗"),
          verdicts.INCONSISTENT: ("odd", "≠"), verdicts.SKIPPED: ("skip", "–")}
@@ -108,9 +109,11 @@ def _facts(pairs):
 def _head(report):
     sets = list(dict.fromkeys(s.point.workload for s in report.results if s.point.workload))
     schedulers = list(dict.fromkeys(s.point.scheduler for s in report.results if s.point.scheduler))
-    seeds = [str(s) for s in report.recorder.seeds]
+    seeds = ", ".join(map(str, report.recorder.seeds))
+    if len(seeds) > 40:
+        seeds = f"{len(report.recorder.seeds)}, from {report.recorder.seeds[0]}; all in run.json"
     pairs = [("Profile", esc(report.profile)), ("Run", f"<code>{esc(report.run_id)}</code>"),
-             ("Seeds", esc(", ".join(seeds) if len(seeds) <= 12 else f"{seeds[0]} ... {seeds[-1]} ({len(seeds)})")),
+             ("Seeds", esc(seeds)),
              ("Workloads", _short(sets)), ("Schedulers and cases", _short(schedulers)),
              ("Numbers", f"{len(report.results):,} with 95 % Student-t intervals, "
                          f"{sum(len(s.values) for s in report.results):,} replications")]
@@ -151,8 +154,10 @@ def _claims(report):
             + "\n".join(_claim(report, c) for c in report.claims))
 
 
-_LEGEND = ('<p class="legend"><svg class="bar key" viewBox="0 0 60 14" aria-hidden="true"><path class="i" d="M4 7H52"/>'
-           '<path class="o" d="M28 7h0"/></svg> ours, mean and 95 % interval '
+_KEY = ('<p class="legend"><svg class="bar key" viewBox="0 0 60 14" aria-hidden="true"><path class="i" d="M4 7H52"/>'
+        '<path class="o" d="M28 7h0"/></svg> ')
+_LEGEND_OURS = _KEY + "mean and 95 % interval. Bars of one table share an axis.</p>"
+_LEGEND = (_KEY + 'ours, mean and 95 % interval '
            '<svg class="bar key small" viewBox="0 0 16 14" aria-hidden="true"><path class="p" d="M8 2l5 5-5 5-5-5z"/>'
            '</svg> published. Bars that stand together share an axis.</p>')
 
@@ -165,8 +170,8 @@ def _claim(report, claim):
     strip = ""
     if entries:
         printed = any(p is not None for _, _, p in entries)
-        metric = found.judged[0][1]
-        unit = METRICS[metric][0]
+        point, metric = found.judged[0]
+        unit = report.results.at(point, metric).unit
         heads = (f"<span>{esc(metric if unit == '1' else f'{metric}, {unit}')}</span><span>ours</span>"
                  f"<span>{'published' * printed}</span>{axis.svg()}")
         strip = '<div class="deciding">' + heads + "".join(
@@ -251,7 +256,7 @@ def _numeric(rows, column):
 
 def _table(table):
     """One table: heading rows become row groups, a blank first cell repeats the one above."""
-    rows = [[str(c) for c in row] for row in table.rows]
+    rows = [[str(c) for c in row] for row in table.rows[:MAX_TABLE]]
     width = len(table.columns)
     heading = [bool(r[0].strip()) and not any(c.strip() for c in r[1:]) and width > 1 for r in rows]
     plain = [r for r, is_heading in zip(rows, heading, strict=True) if not is_heading]
@@ -271,6 +276,9 @@ def _table(table):
                                               for i, c in enumerate(row) if i) + "</tr>")
     body = "".join(parts).replace("<tbody></tbody>", "", 1) + "</tbody>"
     note = f'<p class="note">{esc(table.note)}</p>' if table.note else ""
+    if len(table.rows) > MAX_TABLE:
+        note += (f'<p class="cut">{len(table.rows) - MAX_TABLE:,} more rows are in <a href="report.md">report.md</a>.'
+                 "</p>")
     return (f'<div class="table" id="table-{esc(table.name)}"><div class="scroll" tabindex="0" role="region" '
             f'aria-label="{esc(table.title)}"><table data-sort><caption>{esc(table.title)}</caption><thead><tr>{head}'
             f"</tr></thead>{body}</table></div>{note}</div>\n")
@@ -297,19 +305,22 @@ def _intervals(report):
     """Title and tables: published beside ours, or ours alone when nothing is published."""
     chosen = [s for s in report.results if s.published is not None]
     title = "Published beside ours" if chosen else "Estimates with intervals"
-    chosen = chosen or list(report.results)
-    shown = chosen[:MAX_ROWS]
     groups = {}
-    for series in shown:
+    for series in chosen or report.results:
         groups.setdefault((series.point.item, series.metric), []).append(series)
-    judged = report.verdict_of()
-    parts = [_group(found, judged, len(groups) <= 8) for found in groups.values()]
-    if len(chosen) > len(shown):
-        parts.append(f'<p class="cut">{len(chosen) - len(shown):,} more rows are in <code>summary.csv</code>.</p>')
-    return title, (_LEGEND if parts else "") + "".join(parts)
+    judged, parts, left = report.verdict_of(), [], MAX_ROWS
+    for found in groups.values():
+        shown = found[:min(left, MAX_GROUP)]
+        left -= len(shown)
+        if shown:
+            parts.append(_group(shown, judged, " open" * (not chosen and len(parts) < 4), len(found)))
+    hidden = sum(map(len, groups.values())) - (MAX_ROWS - left)
+    if hidden:
+        parts.append(f'<p class="cut">{hidden:,} more rows are in <a href="summary.csv">summary.csv</a>.</p>')
+    return title, (_LEGEND if chosen else _LEGEND_OURS) * bool(parts) + "".join(parts)
 
 
-def _group(found, judged, unfolded):
+def _group(found, judged, unfolded, total):
     """One metric of one item on one axis; a row group per set."""
     values = {name: list(dict.fromkeys(getattr(s.point, name) for s in found)) for name in _FIELDS}
     varied = [n for n in _FIELDS if len(values[n]) > 1] or ["scheduler"]
@@ -322,7 +333,7 @@ def _group(found, judged, unfolded):
              "judged": judged if any((s.point, s.metric) in judged for s in found) else None}
     axis = page_marks.Axis(v for s in found for v in _extent((None, s.interval(), _printed(s))))
     heads = [(_FIELDS[n], n in ("rate", "rho", "slo")) for n in varied]
-    heads += [("published", True)] * shown["printed"] + [("ours", True)] + [("ratio", True)] * shown["printed"]
+    heads += [("published", True), ("ours", True), ("ratio", True)] if shown["printed"] else [("mean", True)]
     row = "".join(f'<th scope="col"{_num(right)}>{esc(head)}</th>' for head, right in heads)
     row += f'<th class="axis" data-fixed>{axis.svg()}</th>'
     row += '<th scope="col">verdict</th>' * (shown["judged"] is not None)
@@ -337,7 +348,8 @@ def _group(found, judged, unfolded):
     title = f"{point.item}: {found[0].metric}{unit}" + (f" ({', '.join(fixed)})" if fixed else "")
     table = (f'<div class="scroll" tabindex="0" role="region" aria-label="{esc(title)}"><table data-sort><caption>'
              f"{esc(title)}</caption><thead><tr>{row}</tr></thead>{''.join(bodies)}</table></div>")
-    return table if unfolded else f"<details><summary>{esc(title)}, {len(found)} rows</summary>{table}</details>\n"
+    count = f"{len(found):,} of {total:,}" if len(found) < total else f"{total:,}"
+    return f"<details{unfolded}><summary>{esc(title)}, {count} rows</summary>{table}</details>\n"
 
 
 def _interval_row(series, varied, axis, printed, origin, judged):
