@@ -17,6 +17,11 @@ CHUNK = 1 << 18
 _SPAWN_TAG = 0x646E73
 
 
+def stream_bits(seed, stream):
+    """A new PCG64 for one of the streams of a workload: 0 arrivals, 1 models, 2 samples, 3 priorities, 4 tokens."""
+    return np.random.PCG64(np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, _SPAWN_TAG, stream)))
+
+
 class Plan:
     """Everything about a workload but its arrival times."""
 
@@ -99,8 +104,7 @@ class Plan:
         """A new PCG64 for one of the streams 0 arrivals, 1 models, 2 samples, 3 priorities, 4 think times."""
         if self.seed is None:
             raise ValueError(f"rng: {self.rng_meta['stream']!r} is a stream of workloads.poisson only")
-        key = (*self.seed.spawn_key, _SPAWN_TAG, stream)
-        return np.random.PCG64(np.random.SeedSequence(self.seed.entropy, spawn_key=key))
+        return stream_bits(self.seed, stream)
 
     def meta(self, arrivals, rate):
         """The record of how a workload was built."""

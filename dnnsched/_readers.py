@@ -176,6 +176,8 @@ class _Assignment:
         for field, name in (("deadline_s", "deadline"), ("priority", "priority")):
             if field in self.use and field in columns:
                 out[name] = columns[field]
+        if "deadline" in out:
+            out["deadline"] = np.where(np.isnan(out["deadline"]), np.inf, out["deadline"])
         return out
 
     def _codes(self, column, of):
@@ -363,7 +365,7 @@ def load_csv(path, traces):
                     {"arrivals": {"process": "file", "file": Path(path).name}})
 
 
-_TABLE_DOC = """Read a file of the {title}.
+_TABLE_DOC = """Read a request file: {title}.
 
     {columns}
 
@@ -385,7 +387,7 @@ _TABLE_DOC = """Read a file of the {title}.
         Naming file, line and column.
     """
 
-_READ_DOC = """Requests at the arrival times of the {title}.
+_READ_DOC = """Requests at the arrival times of a file: {title}.
 
     {rule}
 

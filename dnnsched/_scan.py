@@ -148,7 +148,7 @@ def _where(line, name):
 def _bad_field(path, line, column, got):
     text = str(got)
     shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
-    shown = shown.encode("ascii", "backslashreplace").decode()
+    shown = shown.encode("utf-8", "surrogateescape").decode("ascii", "backslashreplace")
     return FormatError(f"{path}: {_where(line, column.name)}: expected {column.expected}, got '{shown}'")
 
 
@@ -326,7 +326,7 @@ def _csv_columns(path, rows, found, names):
     """Columns of a batch; of several bad fields the one in the first row is reported."""
     lines, records = zip(*rows, strict=True)
     fields = [*zip(*records, strict=True)]
-    columns, worst = {"line": lines}, None
+    columns, worst = {"line": [*lines]}, None
     for column, position in found:
         texts = fields[position]
         values, bad = _csv_values(column, texts, names.get(column.field))
@@ -411,10 +411,10 @@ def _arrow_values(column, array, names):
         if bad.any():
             raise _Refused
         return values
-    if array.null_count:
-        array = array.fill_null(math.nan)
-    values, bad = _numbers(column, array.to_numpy())
-    if bad >= 0:
+    missing = array.null_count
+    array = (array.fill_null(math.nan) if missing else array).to_numpy()
+    values, bad = _numbers(column, array)
+    if bad >= 0 or (column.nullable and np.count_nonzero(np.isnan(array)) != missing):
         raise _Refused
     return values
 
@@ -561,7 +561,7 @@ def _parquet_columns(path, found, part, names, row):
     columns = {"line": [-(row + i) for i in range(part.num_rows)]}
     for column in found:
         array = part.column(part.schema.get_field_index(column.name))
-        if array.null_count:
+        if array.null_count and not column.nullable:
             raise _bad_field(path, -(row + array.is_null().to_pylist().index(True)), column, "nothing")
         try:
             array = array.cast(pa.string() if column.kind == "text" else pa.float64())
@@ -571,8 +571,9 @@ def _parquet_columns(path, found, part, names, row):
             table = names.setdefault(column.field, _Names())
             columns[column.field] = (table.codes(array.to_pylist()), table.names)
             continue
-        checked, bad = _numbers(column, array.to_numpy())
+        values = array.fill_null(math.nan).to_numpy()
+        checked, bad = _numbers(column, values)
         if bad >= 0:
-            raise _bad_field(path, -(row + bad), column, array[bad])
+            raise _bad_field(path, -(row + bad), column, values[bad])
         columns[column.field] = checked
     return columns

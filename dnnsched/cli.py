@@ -11,7 +11,7 @@ from pathlib import Path
 
 OK, DIFFERS, USAGE, DATA, INTERRUPTED = 0, 1, 2, 3, 130
 _EXECUTORS = ("serial", "threads", "processes", "joblib", "dask", "ray", "mpi")
-_LISTS = ("papers", "schedulers", "traces", "networks", "accelerators", "arrivals")
+_LISTS = ("papers", "schedulers", "traces", "networks", "accelerators", "arrivals", "formats")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -48,7 +48,7 @@ def _parser():
     parser.add_argument("--version", action="version", version=f"dnnsched {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
 
-    verb = verbs.add_parser("list", help="what there is: papers, schedulers, traces, networks, accelerators, arrivals")
+    verb = verbs.add_parser("list", help=f"what there is: {', '.join(_LISTS)}")
     verb.add_argument("what", nargs="?", choices=_LISTS)
     verb.set_defaults(call=_list)
 
@@ -114,12 +114,51 @@ def _parser():
     _add_window(verb)
     verb.add_argument("--force", action="store_true", help="replace an existing file")
     verb.set_defaults(call=_export)
+    _trace_verbs(verbs)
     return parser
 
 
 def _add_window(verb):
     verb.add_argument("--window", type=_window, metavar="T0:T1",
                       help="seconds of the timeline to write (default: all, up to 300,000 events)")
+
+
+def _trace_verbs(verbs):
+    trace = verbs.add_parser("trace", help="request files of public formats: convert, describe, cut")
+    actions = trace.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+
+    verb = actions.add_parser("convert", help="write the requests of a file as our own CSV, JSONL or Parquet")
+    _trace_input(verb)
+    _trace_output(verb)
+    verb.set_defaults(call=_trace_convert)
+
+    verb = actions.add_parser("stats", help="number, span, rate, burstiness and token counts of a file")
+    _trace_input(verb)
+    verb.set_defaults(call=_trace_stats)
+
+    verb = actions.add_parser("slice", help="write some requests of a file")
+    _trace_input(verb)
+    _trace_output(verb)
+    which = verb.add_mutually_exclusive_group(required=True)
+    which.add_argument("--window", type=_window, metavar="T0:T1", help="requests that arrive in [T0, T1), seconds")
+    which.add_argument("--n", type=_positive, metavar="N", help="the first N requests")
+    verb.set_defaults(call=_trace_slice)
+
+
+def _trace_input(verb):
+    verb.add_argument("file", metavar="FILE")
+    verb.add_argument("--from", dest="format", metavar="FORMAT",
+                      help="format of FILE, see `dnnsched list formats` (default: told by its header)")
+    verb.add_argument("--sort", action="store_true", help="sort rows that are out of order")
+    verb.add_argument("--failures", choices=("keep", "drop"), help="what to do with failed requests, where recorded")
+
+
+def _trace_output(verb):
+    from dnnsched import frames
+
+    verb.add_argument("out", metavar="OUT")
+    verb.add_argument("--to", choices=frames.FORMATS, help="default: by the ending of OUT; parquet needs pyarrow")
+    verb.add_argument("--force", action="store_true", help="replace an existing file")
 
 
 def _output(verb):
@@ -179,6 +218,10 @@ def _built_in(what):
         from dnnsched import accel
 
         return list(accel.names())
+    if what == "formats":
+        from dnnsched import _formats
+
+        return [f"{fmt.name:18s} {fmt.title}" for fmt in _formats.FORMATS.values()]
     from dnnsched import runconfig
 
     return list(runconfig.ARRIVALS)
@@ -305,6 +348,34 @@ def _export(args):
     written, cut = running.timeline(config, chosen).to_chrome_trace(args.out, window=args.window)
     left = f"; {cut} left out by window or cap" if cut else ""
     print(f"written: {args.out}, {written} events{left} (open it in https://ui.perfetto.dev)")
+    return OK
+
+
+def _trace_options(args):
+    return {"format": args.format, "sort": args.sort, "failures": args.failures}
+
+
+def _trace_convert(args):
+    from dnnsched import workloads
+
+    n = workloads.convert_trace(args.file, args.out, to=args.to, force=args.force, **_trace_options(args))
+    print(f"written: {args.out} ({n} requests)")
+    return OK
+
+
+def _trace_stats(args):
+    from dnnsched import _tracefiles, workloads
+
+    print(_tracefiles.stats_text(workloads.trace_stats(args.file, **_trace_options(args))))
+    return OK
+
+
+def _trace_slice(args):
+    from dnnsched import workloads
+
+    n = workloads.slice_trace(args.file, args.out, window=args.window, n=args.n, to=args.to, force=args.force,
+                              **_trace_options(args))
+    print(f"written: {args.out} ({n} requests)")
     return OK
 
 

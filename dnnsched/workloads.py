@@ -25,6 +25,8 @@ import random
 import numpy as np
 
 from dnnsched._arrays import as_float64, check_choice, check_elements, check_int, check_number
+from dnnsched._azure import azure_like, azure_like_table
+from dnnsched._fetch import fetch
 from dnnsched._native import _base
 from dnnsched._plan import (
     ARTIFACT_PRIORITIES,
@@ -62,16 +64,18 @@ from dnnsched._readers import (
     read_vidur_table,
     stream_csv,
 )
+from dnnsched._tracefiles import convert_trace, slice_trace, trace_stats
 from dnnsched._workload import Source, Workload
 
 __all__ = [
-    "SEMANTICS", "Source", "Workload", "WorkloadStream", "bursty", "closed_loop", "dysta_tables", "from_arrivals",
-    "gamma", "mmpp", "periodic", "poisson", "read_alibaba_genai", "read_alibaba_genai_table", "read_alibaba_gpu_2020",
-    "read_alibaba_gpu_2020_table", "read_azure_functions", "read_azure_functions_table", "read_azure_llm",
-    "read_azure_llm_table", "read_azure_lmm", "read_azure_lmm_table", "read_bailian", "read_bailian_table",
-    "read_burstgpt", "read_burstgpt_table", "read_mlperf", "read_mlperf_table", "read_mooncake",
-    "read_mooncake_table", "read_requests", "read_requests_table", "read_vidur", "read_vidur_table", "stream_csv",
-    "stream_poisson",
+    "SEMANTICS", "Source", "Workload", "WorkloadStream", "azure_like", "azure_like_table", "bursty", "closed_loop",
+    "convert_trace", "dysta_tables", "fetch", "from_arrivals", "gamma", "mmpp", "periodic", "poisson",
+    "read_alibaba_genai", "read_alibaba_genai_table", "read_alibaba_gpu_2020", "read_alibaba_gpu_2020_table",
+    "read_azure_functions", "read_azure_functions_table", "read_azure_llm", "read_azure_llm_table", "read_azure_lmm",
+    "read_azure_lmm_table", "read_bailian", "read_bailian_table", "read_burstgpt", "read_burstgpt_table",
+    "read_mlperf", "read_mlperf_table", "read_mooncake", "read_mooncake_table", "read_requests",
+    "read_requests_table", "read_vidur", "read_vidur_table", "slice_trace", "stream_csv", "stream_poisson",
+    "trace_stats",
 ]
 
 _PYTHON_RANDOM = "python-random:"

@@ -69,13 +69,14 @@ def copy_notebooks():
 
 def write_cli_help():
     """The command line's own help, verb by verb."""
-    verbs = ("list", "info", "run", "reproduce", "compare", "audit", "validate-run", "export-timeline")
+    verbs = ("list", "info", "run", "reproduce", "compare", "audit", "validate-run", "export-timeline", "trace convert",
+             "trace stats", "trace slice")
     text = []
-    for verb in ((), *((v,) for v in verbs)):
+    for verb in ((), *(v.split() for v in verbs)):
         command = [sys.executable, "-P", "-m", "dnnsched.cli", *verb, "--help"]
         done = subprocess.run(command, capture_output=True, text=True, check=True,
                               env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"})
-        text.append(f"$ dnnsched {' '.join((*verb, '--help'))}\n\n{done.stdout}")
+        text.append(f"$ dnnsched {' '.join([*verb, '--help'])}\n\n{done.stdout}")
     folder = HERE / "generated"
     folder.mkdir(exist_ok=True)
     (folder / "cli-help.txt").write_text("\n".join(text), encoding="utf-8")
