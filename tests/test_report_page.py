@@ -13,6 +13,7 @@ import pytest
 
 import dnnsched as ds
 from dnnsched import runconfig, running
+from dnnsched.errors import FormatError
 from dnnsched.papers.dysta import plan
 from dnnsched.report import claims, document, page, page_marks, page_timeline, provenance, rundir, tables
 from dnnsched.report.published import Cell
@@ -181,6 +182,22 @@ def test_the_same_report_gives_the_same_bytes(tmp_path):
     assert "report.html" in rundir.validate(tmp_path / "a")["files"]
 
 
+@pytest.mark.parametrize(("edit", "message"), [
+    (lambda t: t.replace("<!DOCTYPE html>", ""), "report.html: expected an HTML page"),
+    (lambda t: t.replace("Content-Security-Policy", "x"), "expected a security policy"),
+    (lambda t: t[:-9], "expected a whole page"),
+    (lambda t: t.replace("p-ci-", "q-ci-"), "expected the page of run p-ci-"),
+])
+def test_validation_of_the_page(tmp_path, edit, message):
+    target = judged_report().save(tmp_path / "run") / "report.html"
+    target.write_text(edit(target.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(FormatError, match=message):
+        rundir.validate(tmp_path / "run")
+    target.write_bytes(b"\xff\xfe")
+    with pytest.raises(FormatError, match="not an HTML page in UTF-8"):
+        rundir.validate(tmp_path / "run")
+
+
 def test_without_figures_the_page_says_how_to_get_them(monkeypatch, tmp_path):
     monkeypatch.setattr(document, "has_matplotlib", lambda: False)
     report = judged_report()
@@ -198,9 +215,9 @@ def test_figures_are_inlined_without_what_a_page_must_not_have():
              '<image xlink:href="http://x/y.png"/><path clip-path="url(#a)" style="fill:#0000001"/></g></svg>')
     styles = {"fill: red": "s0"}
     made = page_marks.figure_svg(drawn, "f1-", styles)
-    assert made == ('<svg viewBox="0 0 9 9"><defs><path id="f1-0" d="M0.1 1"/></defs><use href="#f1-0" x="1.2" '
-                    'transform="translate(1.23 2) scale(0.015625)" class="s1"/><image/><path clip-path="url(#f1-0)" '
-                    'class="s2"/></svg>')
+    assert made == ('<svg viewBox="0 0 9 9" style="--w:9"><defs><path id="f1-0" d="M0.1 1"/></defs>'
+                    '<use href="#f1-0" x="1.2" transform="translate(1.23 2) scale(0.015625)" class="s1"/><image/>'
+                    '<path clip-path="url(#f1-0)" class="s2"/></svg>')
     assert page_marks.style_rules(styles) == (".s0{fill: red}\n.s1{fill: var(--f-ink); stroke: var(--f-paper)}\n"
                                               ".s2{fill:#0000001}\n")
 
@@ -645,6 +662,18 @@ def test_hostile_page_runs_nothing(chromium, tmp_path):
     assert chromium.get_log("browser") == []
     assert HOSTILE in find(chromium, "h1").text
     assert HOSTILE in find(chromium, "#models").text
+
+
+@pytest.mark.toolchain
+def test_page_without_claims_and_timeline_loads(chromium, tmp_path):
+    report = judged_report()
+    report.claims, report.run = [], None
+    (tmp_path / "report.html").write_text(page.render(report), encoding="utf-8")
+    chromium.get((tmp_path / "report.html").as_uri())
+    assert chromium.get_log("browser") == []
+    assert not chromium.find_elements("css selector", "#claims, #timeline")
+    find(chromium, "#table-t thead th:nth-child(2) button").click()
+    assert column(chromium, "#table-t", 1)[0] == "9.5"
 
 
 @pytest.mark.toolchain

@@ -15,6 +15,7 @@ from string import Template
 from dnnsched.report import claims as verdicts
 from dnnsched.report import page_marks, page_timeline, provenance
 from dnnsched.report.page_marks import esc
+from dnnsched.report.results import METRICS
 from dnnsched.report.tables import number
 
 _ASSETS = Path(__file__).with_name("page")
@@ -308,6 +309,9 @@ def _intervals(report):
     groups = {}
     for series in chosen or report.results:
         groups.setdefault((series.point.item, series.metric), []).append(series)
+    if not chosen:  # the well-known metrics first
+        known = {metric: at for at, metric in enumerate(METRICS)}
+        groups = dict(sorted(groups.items(), key=lambda g: known.get(g[0][1], len(known))))
     judged, parts, left = report.verdict_of(), [], MAX_ROWS
     for found in groups.values():
         shown = found[:min(left, MAX_GROUP)]

@@ -160,6 +160,12 @@ def _short(text, decimals=1):
     return re.sub(r"\s*([A-Za-z,()])\s*", r"\1", " ".join(text.split()))
 
 
+def _size(node):
+    """The natural width in points as a custom property, for the page's style sheet."""
+    box = node.get("viewBox", "").split()
+    return f' style="--w:{float(box[2]):.0f}"' if len(box) == 4 else ""
+
+
 def _attributes(name, node, used, styles):
     for key, value in node.attrib.items():
         short = key.rpartition("}")[2]
@@ -189,6 +195,8 @@ def _write(node, used, styles, out):
     if name is None or name in _DROPPED:
         return
     attributes = "".join(_attributes(name, node, used, styles))
+    if name == "svg":
+        attributes += _size(node)
     inner = []
     if node.text and node.text.strip():
         inner.append(esc(node.text))
