@@ -279,7 +279,7 @@ class Simulation:
             self.hist = np.zeros((len(s.programs), _sim.N_HIST), np.int64)
             self._sim.sums(self.sums, self.hist, warmup)
         self._slices, self._fed = None, []
-        self._pools, self._programs = list(s.pools), len(s.programs)
+        self._pools, self._programs, self._closed = list(s.pools), len(s.programs), bool(s.sources)
         if slices:
             self._slices = np.zeros(slices, SLICE)
             self._sim.slices(self._slices)
@@ -334,10 +334,12 @@ class Simulation:
         Raises
         ------
         StateError
-            If the simulation keeps no slices or no request columns.
+            If the simulation keeps no slices or no request columns, or has closed loops (``simulate`` draws those).
         """
         if self._slices is None or self.columns is None:
             raise StateError("timeline: expected a Simulation(system, n, slices=...) that keeps both")
+        if self._closed:
+            raise StateError("timeline: a system with sources; run the workload through dnnsched.simulate")
         arrival, deadline, program = (np.concatenate(c) for c in zip(*self._fed, strict=True)) if self._fed else (
             np.zeros(0), np.zeros(0), np.zeros(0, np.int32))
         rows = {"arrival_s": arrival, "deadline_s": deadline, "key": program}
@@ -389,10 +391,14 @@ def _known_tables(ts, scheduler, semantics):
     return _cached(ts, ("own", oracle, semantics), make)
 
 
-def _system(ts, scheduler, semantics, clock, switch_cost_s, check=False, step_each_stage=False):
-    """One accelerator: a pool with one resource; one program per trace, one stage per layer."""
+def _system(ts, scheduler, semantics, clock, switch_cost_s, check=False, step_each_stage=False, external=False):
+    """One accelerator: a pool with one resource; one program per trace, one stage per layer.
+
+    With `external`, decisions come from outside and `scheduler` only says, by its `oracle`, what estimates are shown.
+    """
     system = System(clock=clock, step_each_stage=step_each_stage)
-    system.pool(scheduler, switch_const_s=switch_cost_s, semantics=semantics, check=check)
+    system.pool("fcfs" if external else scheduler, switch_const_s=switch_cost_s, semantics=semantics, check=check,
+                external=external)
     known = _known_tables(ts, scheduler, semantics)
     state = STATE_JOB if switch_cost_s > 0 else STATE_NONE
     for i, tr in enumerate(ts.values()):

@@ -404,6 +404,8 @@ def test_streams_that_nobody_reads_are_freed():
         if part == 0:
             first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert [sys.getrefcount(c) for c in columns] == before
+    if _base.build_info()["sanitizer"] != "none":
+        return  # it keeps freed memory for a while
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - first) * 1024
     assert grown < 50 * sum(c.nbytes for c in columns)  # 150 leaked streams would be three times that
 

@@ -281,6 +281,16 @@ def test_a_simulation_without_slices_has_no_timeline():
     for kwargs in ({"n": 1}, {"slices": 4}):
         with pytest.raises(ds.StateError, match="timeline"):
             Simulation(s, **kwargs).timeline()
+    s.source(0, 1, window=1)
+    with pytest.raises(ds.StateError, match="sources"):
+        Simulation(s, 1, slices=4).timeline()
+
+
+def test_item_08_timeline_of_a_closed_loop(traces, tmp_path):
+    wl = ds.workloads.closed_loop(traces, users=3, n=40, rng=1)
+    result = ds.simulate(wl, "fcfs", timeline=True)
+    assert len(result.requests) == 40
+    check_item_08(result.timeline, tmp_path / "t.json", result.stats["busy_s"], result.requests, 100)
 
 
 def test_names_and_configuration(run, tmp_path):

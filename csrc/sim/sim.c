@@ -297,6 +297,7 @@ dns_sim_choose(dns_sim *s, int64_t slot, dns_error *err)
     DNS_REQUIRE(slot >= DNS_PICK_IDLE && slot < n, err, DNS_ERR_VALUE, -1,
                 "choose: expected a slot in -1..%lld, got %lld", (long long)n - 1, (long long)slot);
     s->chosen = slot;
+    s->stats.decisions++;
     s->asking = -1;
     return DNS_OK;
 }
