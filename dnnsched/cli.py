@@ -242,7 +242,7 @@ def _finish(report, args):
     report.save(out, force=args.force, format=args.format, window=args.window)
     if not args.quiet:
         print(report.text())
-    print(f"written: {out}")
+    print(f"written: {out} (open {Path(out) / 'report.html'})")
     if report.draw_figures is not None and not document.has_matplotlib():
         print(f"no figures: {document.NO_VIZ}", file=sys.stderr)
     for claim in report.unexpected:

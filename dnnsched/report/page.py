@@ -23,6 +23,8 @@ MAX_ROWS, MAX_GROUP = 1500, 400
 """Rows of intervals that the page shows, in all and of one metric; all are in ``summary.csv``."""
 MAX_TABLE = 2000
 """Rows of a table that the page shows; all are in ``report.md``."""
+MAX_CONFIG = 20_000
+"""Characters of the configuration that the page shows; all of it is in ``run.json``."""
 
 _MARK = {verdicts.REPRODUCED: ("ok", "✓"), verdicts.DIRECTION: ("half", "≈"), verdicts.FAILED: ("no", "✗"),
          verdicts.INCONSISTENT: ("odd", "≠"), verdicts.SKIPPED: ("skip", "–")}
@@ -234,7 +236,7 @@ def _cases(report, claim, axis):
         rows.append(f'<tr><td class="badge v-{css}">{sign} {esc(case.verdict)}</td><td>{esc(case.text)}</td>'
                     f"<td>{bar}</td></tr>")
     return (f'<details><summary>{len(claim.cases)} cases</summary><div class="scroll"><table class="cases"><thead><tr>'
-            f'<th scope="col">verdict</th><th scope="col">found</th><th class="axis" data-fixed>{axis.svg()}</th></tr>'
+            f'<th scope="col">verdict</th><th scope="col">found</th>{_axis_head(axis)}</tr>'
             f"</thead><tbody>{''.join(rows)}</tbody></table></div></details>")
 
 
@@ -280,9 +282,14 @@ def _table(table):
     if len(table.rows) > MAX_TABLE:
         note += (f'<p class="cut">{len(table.rows) - MAX_TABLE:,} more rows are in <a href="report.md">report.md</a>.'
                  "</p>")
-    return (f'<div class="table" id="table-{esc(table.name)}"><div class="scroll" tabindex="0" role="region" '
+    key = re.sub(r"[^\w-]+", "-", table.name)
+    return (f'<div class="table" id="table-{key}"><div class="scroll" tabindex="0" role="region" '
             f'aria-label="{esc(table.title)}"><table data-sort><caption>{esc(table.title)}</caption><thead><tr>{head}'
             f"</tr></thead>{body}</table></div>{note}</div>\n")
+
+
+def _axis_head(axis):
+    return f'<th scope="col" class="axis" data-fixed><span class="vh">drawn</span>{axis.svg()}</th>'
 
 
 _UNNAMED = '<span class="vh">row</span>'
@@ -339,8 +346,7 @@ def _group(found, judged, unfolded, total):
     heads = [(_FIELDS[n], n in ("rate", "rho", "slo")) for n in varied]
     heads += [("published", True), ("ours", True), ("ratio", True)] if shown["printed"] else [("mean", True)]
     row = "".join(f'<th scope="col"{_num(right)}>{esc(head)}</th>' for head, right in heads)
-    row += f'<th class="axis" data-fixed>{axis.svg()}</th>'
-    row += '<th scope="col">verdict</th>' * (shown["judged"] is not None)
+    row += _axis_head(axis) + '<th scope="col">verdict</th>' * (shown["judged"] is not None)
     row += '<th scope="col">origin</th>' * shown["origin"]
     width = len(heads) + 1 + (shown["judged"] is not None) + shown["origin"]
     bodies = []
@@ -458,7 +464,10 @@ def _provenance(report):
     if report.claims:
         pairs.append(("Verdicts", '<a href="claims.csv">claims.csv</a>'))
     config = json.dumps(report.config, indent=1, sort_keys=True, ensure_ascii=False)
-    return _facts(pairs) + f"<details><summary>Configuration</summary><pre>{esc(config)}</pre></details>"
+    rest = len(config) - MAX_CONFIG
+    cut = f'<p class="cut">{rest:,} more characters are in <a href="run.json">run.json</a>.</p>' if rest > 0 else ""
+    return (_facts(pairs) + f"<details><summary>Configuration</summary><pre>{esc(config[:MAX_CONFIG])}</pre>{cut}"
+            "</details>")
 
 
 def _config_hash(config):
