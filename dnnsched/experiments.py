@@ -22,6 +22,8 @@ from dnnsched.report.tables import Table, number, with_interval
 _SHOWN = ("antt", "violation_rate", "throughput_rps", "latency_mean_s", "latency_p99_s", "utilization", "offered_load")
 """Metrics of the short tables, where there are any of them; the other tables and ``summary.csv`` hold all."""
 
+__all__ = ["Comparison", "MetricComparison", "Replications", "compare", "replicate"]
+
 _SATURATED = "saturated"
 _ROW = ("model", "sample", "priority", "arrival_s", "deadline_s", "isolated_s")
 
@@ -372,13 +374,13 @@ def comparison_table(rows, name, title, note, brief=True):
                    with_interval(r.ratio)] for r in rows], note, brief)
 
 
-def comparison_note(paired, level, n_metrics):
+def comparison_note(paired, level, n_numbers):
     """What a reader of a comparison must know."""
     how = ("Differences pair by pair on the same requests (common random numbers), Student-t; ratio of means by "
            "Fieller's theorem." if paired else
            "Independent replications: difference by Welch's method; ratio of means by Fieller's theorem.")
-    many = (f" Each interval holds by itself: of {n_metrics} metrics without any difference, "
-            f"{n_metrics * (1 - level):.1f} would be expected to show one." if n_metrics > 1 else "")
+    many = (f" Each interval holds by itself: of {n_numbers} numbers without any difference, "
+            f"{n_numbers * (1 - level):.1f} would be expected to show one." if n_numbers > 1 else "")
     return (f"{100 * level:g} % intervals; one that covers 0 shows no difference, which does not prove equality. "
             f"{how}{many}")
 

@@ -204,3 +204,41 @@ def test_saved_replications_can_be_compared(tmp_path):
     other = ds.replicate(noisy(0.0), n=5, rng=8, label="plan")
     other.report().save(tmp_path / "c")
     assert "not paired: the runs used other seeds" in compare.compare_runs(tmp_path / "a", tmp_path / "c").notes
+
+
+def test_many_numbers_are_summed_up(tmp_path):
+    rng = np.random.default_rng(1)
+    points = [Point("i", "w", "s", rate=float(k)) for k in range(100)]
+    values = rng.normal(10, 1, (100, 8))
+    other = values + rng.normal(0, 0.1, (100, 8)) + np.where(np.arange(100) < 30, 1.0, 0.0)[:, None]
+    a, b = (save(tmp_path / name, [(p, "antt", v, None) for p, v in zip(points, table, strict=True)])
+            for name, table in (("a", values), ("b", other)))
+    report = compare.compare_runs(a, b)
+    short, full = (report.tables[name] for name in ("comparison", "all"))
+    assert 30 <= len(short.rows) <= 45
+    assert {row[0] for row in short.rows} >= {f"s rate={k}" for k in range(30)}
+    assert len(full.rows) == 100
+    assert not full.brief
+    assert any(note.startswith("100 numbers compared: ") and "interval covers 0" in note for note in report.notes)
+    few = compare.compare_runs(a, b, metrics="antt").tables["comparison"].rows
+    assert few == short.rows
+
+
+def sweep_study(seed, rate, scheduler):
+    import dnnsched as ds
+
+    wl = ds.workloads.poisson(ds.traces.load("multi-attnn-calibrated"), rate=rate, n=40, rng=seed)
+    return ds.simulate(wl, scheduler)
+
+
+def test_sweeps_share_seeds_where_they_share_points(tmp_path):
+    import dnnsched as ds
+
+    for name, rates, rng in (("a", [20.0, 25.0], 0), ("b", [25.0, 30.0], 0), ("c", [20.0, 25.0], 1)):
+        grid = {"rate": rates, "scheduler": ["sjf", "dysta"]}
+        ds.sweep(grid, sweep_study, replications=3, rng=rng).report().save(tmp_path / name)
+    report = compare.compare_runs(tmp_path / "a", tmp_path / "b", paired=True, metrics="antt")
+    assert [r[-2] for r in report.tables["comparison"].rows] == ["equal in every replication"] * 2
+    crossed = compare.compare_runs(tmp_path / "a", tmp_path / "b", by=["rate"], metrics="antt")
+    assert crossed.profile == "paired"
+    assert "not paired: the runs differ in rng" in compare.compare_runs(tmp_path / "a", tmp_path / "c").notes

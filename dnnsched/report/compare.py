@@ -21,6 +21,9 @@ from dnnsched.report.tables import Table, number, with_interval
 FIELDS = ("item", "workload", "scheduler", "semantics", "rate", "rho", "slo", "group")
 """Fields of a point by which series can be matched."""
 
+MAX_SHOWN = 60
+"""Rows of the short table; a comparison of more shows its clearest differences there."""
+
 _POLICY = frozenset({"scheduler", "semantics", "clock", "switch_cost_s", "timeline", "label", "run", "level"})
 
 
@@ -93,11 +96,18 @@ class SavedRun:
         """Its run id."""
         return self.record["run_id"]
 
+    @property
+    def is_sweep(self):
+        """Whether it is a sweep, where the seeds of a replication derive from its point."""
+        return isinstance(self.record["config"].get("sweep"), dict)
+
     def requests(self):
         """What decides the requests of the run: digests, or everything asked for that is not about the policy."""
         config = self.record["config"]
         if any(config.get("requests_sha256", ())):
             return config["requests_sha256"]
+        if self.is_sweep:
+            return {k: v for k, v in config["sweep"].items() if k not in ("keep", "dnnsched")}
         return {k: v for k, v in config.items() if k not in _POLICY}
 
 
@@ -112,7 +122,11 @@ def _why_not_paired(a, b, pairs, wanted):
     same = {s.point: s for s in b.series if s.metric == "offered_load"}
     if wanted is False:
         return "as asked"
-    if a.record["provenance"].get("seeds") != b.record["provenance"].get("seeds"):
+    if a.is_sweep and b.is_sweep:
+        same_seeds = all(s.point.with_(scheduler="") == t.point.with_(scheduler="") for s, t in pairs)
+    else:
+        same_seeds = a.record["provenance"].get("seeds") == b.record["provenance"].get("seeds")
+    if not same_seeds:
         reason = "the runs used other seeds"
     elif left != right and isinstance(left, dict) and isinstance(right, dict):
         reason = f"the runs differ in {', '.join(k for k in sorted({*left, *right}) if left.get(k) != right.get(k))}"
@@ -227,8 +241,9 @@ def compare_runs(a, b, *, by=("scheduler",), metrics=None, paired=None, level=st
     reason = _why_not_paired(first, second, pairs, paired)
     if reason:
         notes.append(f"not paired: {reason}")
-    for side, run in (("a", first), ("b", second)):
-        notes += [f"{side}: {note}" for note in run.record.get("notes", [])]
+    left, right = (run.record.get("notes", []) for run in (first, second))
+    notes += [f"{'both' if note in right else 'a'}: {note}" for note in left]
+    notes += [f"b: {note}" for note in right if note not in left]
     return _report(first, second, pairs, by=by, metrics=metrics, paired=not reason, level=level, notes=notes)
 
 
@@ -236,17 +251,21 @@ def _report(a, b, pairs, *, by, metrics, paired, level, notes):
     describe = _describer(pairs, by)
     rows = [(s, t, compare_values(s.metric, s.values, t.values, paired=paired, level=level, unit=s.unit))
             for s, t in pairs]
-    brief = set(metrics or shown_metrics([s.metric for s, _ in pairs]))
-    note = comparison_note(paired, level, sum(s.metric in brief for s, _ in pairs))
-    made = {"comparison": _table("comparison", f"a = {a.name}, b = {b.name}", rows, describe, brief, note)}
-    if len(brief) < len({s.metric for s, _ in pairs}):
-        everything = {s.metric for s, _ in pairs}
-        made["all"] = _table("all", f"a = {a.name}, b = {b.name}, all metrics", rows, describe, everything,
-                             comparison_note(paired, level, len(rows)))
+    named = set(metrics or shown_metrics([s.metric for s, _ in pairs]))
+    short = [row for row in rows if row[2].metric in named]
+    notes = [notes[0], f"{len(rows)} numbers compared: {_tally(rows)}", *notes[1:]]
+    title = f"a = {a.name}, b = {b.name}"
+    if len(short) > MAX_SHOWN:
+        notes.append(f"the short table holds at most the {MAX_SHOWN} clearest differences; report.md holds all")
+        short = sorted((row for row in short if not row[2].covers_zero), key=_clearness)[:MAX_SHOWN]
+    made = {"comparison": _table("comparison", title, short, describe, comparison_note(paired, level, len(rows)))}
+    if len(short) < len(rows):
+        made["all"] = _table("all", f"{title}, all numbers", rows, describe, "See the note of the first table.")
         made["all"].brief = False
     printed = [(s, t, s.published or t.published) for s, t in pairs if s.published or t.published]
     if printed:
         made["published"] = _published(printed, describe, level)
+        made["published"].brief = len(printed) <= MAX_SHOWN
     config = {"a": _source(a), "b": _source(b), "by": by, "metrics": metrics, "paired": paired, "level": level}
     return document.Report(
         paper="compare", title=f"{a.name} against {b.name}", citation="", profile="paired" if paired else "unpaired",
@@ -272,10 +291,24 @@ def _results(rows, paired):
     return results
 
 
-def _table(name, title, rows, describe, metrics, note):
+def _tally(rows):
+    """How many comparisons ended how."""
+    counts = {}
+    for *_, c in rows:
+        counts[c.finding] = counts.get(c.finding, 0) + 1
+    return ", ".join(f"{n} {finding}" for finding, n in sorted(counts.items()))
+
+
+def _clearness(row):
+    """Half-width of a difference's interval relative to the difference: the clearest first."""
+    d = row[2].difference
+    return (d.high - d.low) / abs(d.value)
+
+
+def _table(name, title, rows, describe, note):
     lines = [[" / ".join(dict.fromkeys([describe(s.point), describe(t.point)])), s.metric, s.unit, with_interval(c.a),
               with_interval(c.b), with_interval(c.difference), c.finding, with_interval(c.ratio)]
-             for s, t, c in rows if s.metric in metrics]
+             for s, t, c in rows]
     return Table(name, title, ["point", "metric", "unit", "a", "b", "a - b", "finding", "a / b"], lines, note)
 
 
