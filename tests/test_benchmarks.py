@@ -103,3 +103,45 @@ def test_a_missed_promise_is_an_exit_code(policies):
         row["forms"] = {"numba": {"ns": 60.0, "rate": 1e9}, "python": {"ns": 3000.0, "rate": 2e5}}
     out["sweep"]["speed_up"] = 1.7
     assert [met for *_, met in policies.promises(out)] == [True] * 6
+
+
+@pytest.fixture(scope="module")
+def kernel_bench():
+    return script("bench_kernels")
+
+
+def test_kernel_scoreboard(kernel_bench, tmp_path, capsys):
+    out = tmp_path / "board.json"
+    assert kernel_bench.main(["csr", "--only", "512x512x256 density 0.2", "--seconds", "0.001", "--cpu", "-1",
+                              "--json", str(out)]) in (0, 1)
+    printed = capsys.readouterr().out
+    assert "before:" in printed
+    record = json.loads(out.read_text(encoding="utf-8"))
+    assert record["machine_before"]["origin"] == record["machine_after"]["origin"] == "measured"
+    assert record["drift"] >= 0
+    rows = {row["peer"].split()[0]: row for row in record["rows"]}
+    assert {"torch", "mkl_sparse_s_mm", "dense"} <= set(rows)
+    for row in rows.values():
+        assert row["gflops"] == pytest.approx(2 * round(0.2 * 512 * 512) * 256 / row["ours_s"] / 1e9, rel=1e-3)
+        assert row["achieved"] == pytest.approx(row["attainable_s"] / row["ours_s"])
+        assert (row["verdict"] == "skipped") == (row["peer_s"] is None)
+
+
+def test_kernel_scoreboard_judges_by_the_ratio(kernel_bench):
+    board = kernel_bench.board
+    kinds = [board.Result("f", "w", "p", 1.0, ratio=r, gate=1.2, goal=2.0).verdict for r in (1.1, 1.3, 2.1)]
+    assert kinds == ["MISSED", "gate", "goal"]
+    assert board.Result("f", "w", "p", 1.0, ratio=3.0).verdict == "info"
+    assert board.Result("f", "w", "p", 1.0, ratio=1.1, gate=1.2, noisy=True).verdict == "MISSED noisy"
+    assert board.Result("f", "w", "p", 1.0, skipped="no p").verdict == "skipped"
+
+
+def test_kernel_scoreboard_pairs_neighbours(kernel_bench):
+    calls = []
+    ours_s, peer_s, ratio, _ = kernel_bench.board.pairwise(lambda: calls.append("o"), lambda: calls.append("p"), 1e-4)
+    assert min(ours_s, peer_s, ratio) > 0
+    assert "".join(calls).count("op") >= 5
+    assert kernel_bench.board.peer("no_such_package") is None
+    assert {"count", "csr"} <= set(kernel_bench.board.families())
+    with pytest.raises(SystemExit):
+        kernel_bench.main(["no_family"])

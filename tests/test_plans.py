@@ -372,3 +372,5 @@ class TestMachine:
         level = LEVELS.index(isa)
         assert _kernels.probe_fma(1000, level) == 1000 * _kernels.probe_fma(1, level)
         assert _kernels.probe_fma(1, level) % 24 == 0
+        for n in (0, 1, 15, 300):
+            assert _kernels.probe_read(np.ones(n, np.float32), 3, level) == 3 * n

@@ -48,8 +48,30 @@ probe_fma(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     return PyLong_FromSize_t(n * ops->flops);
 }
 
+PyDoc_STRVAR(
+    probe_read_doc,
+    "probe_read(x, times, isa, /)\n--\n\n"
+    "Read the float32 (n,) array `times` times; returns the sum of all that was read (float).");
+
+static PyObject *
+probe_read(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    dns_isa isa;
+    if (dnspy_nargs("probe_read", nargs, 3, 3) < 0 || kernels_level(module, args[2], &isa) < 0) {
+        return NULL;
+    }
+    PyArrayObject *x = dnspy_want(args[0], "x", NPY_FLOAT32, 1, DNSPY_IN);
+    const size_t times = PyLong_AsSize_t(args[1]);
+    if (x == NULL || (times == (size_t)-1 && PyErr_Occurred())) {
+        return NULL;
+    }
+    const dns_probe_ops *ops = dns_probe_ops_select(isa);
+    return PyFloat_FromDouble((double)ops->read(PyArray_DATA(x), (size_t)PyArray_SIZE(x), times));
+}
+
 PyMethodDef kernels_machine_methods[] = {
     DNSPY_FAST(roofline),
     DNSPY_FAST(probe_fma),
+    DNSPY_FAST(probe_read),
     {NULL, NULL, 0, NULL},
 };

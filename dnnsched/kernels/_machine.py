@@ -99,10 +99,11 @@ def _measure(isa, caches, seconds):
     sizes = (caches[0] // 2, caches[1] // 2, min(8 * caches[1], caches[2] // 2), min(2 * caches[2], 256 << 20))
     bandwidth = []
     for size in sizes:
-        block = np.ones(size // 4, np.float32)
-        rows = max(1, (4 << 20) // size)
-        x = np.lib.stride_tricks.as_strided(block, (rows, block.size), (0, block.itemsize), writeable=False)
-        bandwidth.append(rows * block.nbytes / _best(lambda x=x: _kernels.read_all(x, level), seconds / 5))
+        x = np.ones(size // 4, np.float32)
+        times = max(1, (4 << 20) // size)
+        plain = _best(lambda x=x, n=times: _kernels.probe_read(x, n, level), seconds / 10)
+        ahead = _best(lambda x=x: _kernels.read_all(x[None], level), seconds / 10)  # with prefetches: better from afar
+        bandwidth.append(max(times * x.nbytes / plain, x.nbytes / ahead))
     return rate, tuple(bandwidth)
 
 
