@@ -38,13 +38,17 @@ from types import MappingProxyType
 import numpy as np
 
 from dnnsched import _mlperf, sim, statistics
-from dnnsched._arrays import check_int, check_number, seed_sequence
+from dnnsched._arrays import check_choice, check_int, check_number, seed_sequence
 from dnnsched._plan import Plan, renewal_times
 from dnnsched._workload import Source, Workload, isolated_s
 from dnnsched.results import Result
 
-__all__ = ["CONFIDENCE", "MIN_DURATION_S", "PERCENTILES", "SERVER_TARGETS", "ScenarioResult", "ServerTarget",
-           "multi_stream", "offline", "server", "single_stream"]
+__all__ = ["CONFIDENCE", "MIN_DURATION_S", "NAMES", "PERCENTILES", "SERVER_TARGETS", "ScenarioResult", "ServerTarget",
+           "evaluate", "multi_stream", "offline", "server", "single_stream", "workload"]
+
+#: Scenarios by the name that :func:`workload` takes.
+NAMES = MappingProxyType({"single_stream": "SingleStream", "multi_stream": "MultiStream", "server": "Server",
+                          "offline": "Offline"})
 
 #: Percentiles that LoadGen reports.
 PERCENTILES = (0.5, 0.9, 0.95, 0.97, 0.99, 0.999)
@@ -122,7 +126,7 @@ class ScenarioResult:
     completed_rate, scheduled_rate : float
         Queries per second, see the module; NaN for one query.
     settings : mapping
-        Parameters in force.
+        Parameters in force, as in the workload's ``meta["scenario"]``.
     query_latency_s : ndarray of float64, shape (n,), read-only
         In order of issue.
     run : dnnsched.results.Result
@@ -238,11 +242,12 @@ class _Load:
             total, n = total + float(isolated.sum()), n + _PIECE
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
-    def workload(self, model, sample, arrival, process, sources=()):
-        """Workload of rows that are due `deadline_s` after their arrival or release."""
-        rate = process.get("rate")
+    def workload(self, model, sample, arrival, settings, sources=()):
+        """Workload of rows that are due `deadline_s` after their arrival or release; it carries the settings."""
+        rate = settings.get("target_qps")
+        settings = {**settings, "performance_samples": self.set_size, "confidence": CONFIDENCE, "seed": self.record}
         load = None if rate is None else rate * self.mean_s()
-        meta = {**self.plan.meta(process, rate), "rng": self.record, "slo_base": None, "slo_multiplier": None,
+        meta = {**self.plan.meta({"process": settings["scenario"]}, rate), "scenario": settings, "rng": self.record, "slo_base": None, "slo_multiplier": None,
                 "offered_load": load,
                 "sample_rule": "all" if self.set_size is None else f"{self.set_size} drawn per trace"}
         return Workload(self.traces, arrival, model, sample, arrival + self.deadline_s, meta=meta, sources=sources)
@@ -259,10 +264,6 @@ def _estimate(ordered, p):
     return float(ordered[len(ordered) - t]) if t >= 1 else None
 
 
-def _settings(**given):
-    return MappingProxyType({**given, "confidence": CONFIDENCE})
-
-
 def _common(percentile, min_duration_s, min_queries):
     """Checked percentile, minimum time and minimum count (default: what early stopping needs at least)."""
     if percentile is not None:
@@ -271,73 +272,167 @@ def _common(percentile, min_duration_s, min_queries):
             raise ValueError("percentile: expected a value in (0, 1), got 1.0")
     if min_queries is None:
         min_queries = statistics.early_stopping_min(1, percentile, CONFIDENCE)
-    return (percentile, check_number(min_duration_s, "min_duration_s", 0.0),
-            check_int(min_queries, "min_queries", 1))
+    return {"percentile": percentile, "min_duration_s": check_number(min_duration_s, "min_duration_s", 0.0),
+            "min_queries": check_int(min_queries, "min_queries", 1)}
 
 
-def _judge(name, run, settings, *, query, at_s, duration_s, result, unit, percentile, min_duration_s, min_queries,
-           target_s=None, early=None):
-    """ScenarioResult of query latencies [n] that were scheduled at `at_s` [n]."""
-    ordered, n = np.sort(query), len(query)
-    last = float(run.requests["finish_s"].max())
-    checks = {"min_duration": duration_s >= min_duration_s, "min_queries": n >= min_queries}
-    reasons = []
-    if not checks["min_duration"]:
-        reasons.append(f"lasted {duration_s:.9g} s, at least {min_duration_s:g} s are needed")
-    if not checks["min_queries"]:
-        reasons.append(f"{n} queries, at least {min_queries} are needed")
-    if target_s is not None:
-        found = _percentile(ordered, percentile)
-        checks["performance"] = found <= target_s
-        if not checks["performance"]:
-            reasons.append(f"{100 * percentile:g}th percentile {found:.9g} s is over the target {target_s:g} s")
-    if early is not None:
-        checks["early_stopping"] = early.valid
-        if not early.valid:
-            reasons.append(f"early stopping: {early}" if target_s is not None else
-                           f"{n} queries, early stopping needs at least {early.n_min}")
-    wanted = {"SingleStream": (percentile, 0.99), "MultiStream": (percentile,)}.get(name, ())
-    estimates = {p: value for p in dict.fromkeys(wanted) if (value := _estimate(ordered, p)) is not None}
+def _deadline(deadline_s):
+    return check_number(deadline_s, "deadline_s", 0.0, open_low=True, finite=False)
+
+
+def _stream_workload(ts, *, samples_per_query, percentile, min_duration_s=MIN_DURATION_S, min_queries=None, mix=None,
+                     rng=None, performance_samples=None, deadline_s=math.inf, scenario="MultiStream"):
+    """Both closed loops: queries of some samples, the next when all are answered."""
+    common = _common(percentile, min_duration_s, min_queries)
+    per_query = check_int(samples_per_query, "samples_per_query", 1, 1024)
+    load = _Load(ts, rng, mix, performance_samples, _deadline(deadline_s))
+    seconds, least = common["min_duration_s"], common["min_queries"]
+    # one accelerator: the last query is issued once the others have run, whatever the scheduler
+    model, sample, isolated = load.rows(seconds, least * per_query)
+    work = np.cumsum(isolated)[per_query - 1::per_query]  # of the first 1, 2, ... queries
+    rows = (max(int(np.searchsorted(work, seconds)) + 2, least) + 1) * per_query  # one query more against rounding
+    source = Source(0, rows, window=per_query, burst=per_query, until_s=seconds, n_min=least * per_query)
+    settings = {"scenario": scenario, **common, "samples_per_query": per_query}
+    return load.workload(model[:rows], sample[:rows], np.zeros(rows), settings, (source,))
+
+
+def _single_workload(ts, *, percentile=0.9, **parameters):
+    return _stream_workload(ts, samples_per_query=1, percentile=percentile, scenario="SingleStream", **parameters)
+
+
+def _multi_workload(ts, *, samples_per_query=8, percentile=0.99, **parameters):
+    return _stream_workload(ts, samples_per_query=samples_per_query, percentile=percentile, **parameters)
+
+
+def _server_workload(ts, *, target_qps=None, latency_s=None, percentile=0.99, min_duration_s=MIN_DURATION_S,
+                     min_queries=None, mix=None, rng=None, performance_samples=None):
+    """Poisson arrivals from time 0 until both minima are reached."""
+    common = _common(percentile, min_duration_s, min_queries)
+    if target_qps is None or latency_s is None:
+        raise TypeError("server: expected target_qps and latency_s")
+    qps = check_number(target_qps, "target_qps", 0.0, open_low=True)
+    bound = _latency_target(latency_s)
+    load = _Load(ts, rng, mix, performance_samples, bound)
+    seconds, least = common["min_duration_s"], common["min_queries"]
+    if seconds * qps > _MOST_ROWS:
+        raise ValueError(f"min_duration_s: {seconds:g} s at {qps:g} per second are more than {_MOST_ROWS:,} queries")
+    times, pieces, last = renewal_times(np.random.PCG64(load.seed(2)), qps), [np.zeros(1)], np.zeros(1)
+    while last[-1] < seconds or sum(map(len, pieces)) < least:
+        last = times(_PIECE)
+        pieces.append(last)
+    arrival = np.concatenate(pieces)
+    arrival = arrival[:max(int(np.searchsorted(arrival, seconds)) + 1, least)]
+    model, sample, _ = load.rows(0.0, len(arrival))
+    return load.workload(model[:len(arrival)], sample[:len(arrival)], arrival,
+                         {"scenario": "Server", "target_qps": qps, "latency_s": bound, **common})
+
+
+def _offline_workload(ts, *, min_duration_s=MIN_DURATION_S, min_samples=_OFFLINE_SAMPLES, mix=None, rng=None,
+                      performance_samples=None, deadline_s=math.inf):
+    """All samples at time 0."""
+    common = _common(None, min_duration_s, check_int(min_samples, "min_samples", 1))
+    load = _Load(ts, rng, mix, performance_samples, _deadline(deadline_s))
+    model, sample, isolated = load.rows(common["min_duration_s"], min_samples)
+    n = max(int(np.searchsorted(np.cumsum(isolated), common["min_duration_s"])) + 2, min_samples)  # one for rounding
+    return load.workload(model[:n], sample[:n], np.zeros(n), {"scenario": "Offline", **common})
+
+
+_BUILDERS = {"single_stream": _single_workload, "multi_stream": _multi_workload, "server": _server_workload,
+             "offline": _offline_workload}
+
+
+def _latency_target(latency_s):
+    """Seconds of a number or of a benchmark's name."""
+    if not isinstance(latency_s, str):
+        return check_number(latency_s, "latency_s", 0.0, open_low=True)
+    whole = [name for name, target in SERVER_TARGETS.items() if target.latency_s is not None]
+    if latency_s not in whole:
+        raise ValueError(f"latency_s: expected seconds or one of {', '.join(whole)} (benchmarks with token latencies "
+                         f"have no bound on the whole query), got {latency_s!r}")
+    return SERVER_TARGETS[latency_s].latency_s
+
+
+def workload(name, ts, **parameters):
+    """The requests of a scenario, to be simulated by any means and judged by :func:`evaluate`.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`NAMES`.
+    ts : TraceSet
+    **parameters
+        Those of the function of that name, but for `scheduler` and the arguments of :func:`dnnsched.simulate`.
+
+    Returns
+    -------
+    Workload
+        ``meta["scenario"]`` holds the parameters.
+    """
+    check_choice(name, "name", tuple(NAMES))
+    return _BUILDERS[name](ts, **parameters)
+
+
+def evaluate(run):
+    """Judge a run of a scenario's requests.
+
+    Parameters
+    ----------
+    run : dnnsched.results.Result
+        Of a workload that :func:`workload` made.
+
+    Returns
+    -------
+    ScenarioResult
+    """
+    if not isinstance(run, Result):
+        raise TypeError(f"run: expected a Result with request rows, got {type(run).__name__}")
+    settings = run.workload_meta.get("scenario")
+    if settings is None:
+        raise ValueError("run: expected the result of a scenario's workload, got one of "
+                         f"{run.workload_meta['arrivals']}")
+    r, per_query = run.requests, settings.get("samples_per_query", 1)
+    at_s = r["arrival_s"][::per_query]
+    query = (r["finish_s"] - r["arrival_s"]).reshape(-1, per_query).max(axis=1)
     query.flags.writeable = False
+    name, n, last = settings["scenario"], len(query), float(r["finish_s"].max())
+    ordered, p, target = np.sort(query), settings["percentile"], settings.get("latency_s")
+    over = None if target is None else int(np.count_nonzero(query > target))
+    early = None if name == "Offline" else statistics.early_stopping(n, 1 if over is None else over, p, CONFIDENCE)
+    duration = last if name == "Offline" else float(at_s[-1])
+    checks, reasons = _judge(settings, ordered, duration, early)
+    wanted = {"SingleStream": (p, 0.99), "MultiStream": (p,)}.get(name, ())
+    estimates = {q: value for q in dict.fromkeys(wanted) if (value := _estimate(ordered, q)) is not None}
+    completed = (n - 1) / last if n > 1 else math.nan
+    result = {"Server": completed, "Offline": n / last}.get(name) or _percentile(ordered, p)
     return ScenarioResult(
-        name, all(checks.values()), tuple(reasons), result(ordered, last), unit, percentile,
-        MappingProxyType({p: _percentile(ordered, p) for p in PERCENTILES}), n, len(run.requests), duration_s,
-        MappingProxyType(checks), early, MappingProxyType(estimates),
-        None if target_s is None else int(np.count_nonzero(query > target_s)),
-        (n - 1) / last if n > 1 else math.nan,
-        (n - 1) / float(at_s[-1]) if n > 1 and at_s[-1] > 0 else math.nan, settings, query, run)
+        name, all(checks.values()), reasons, result, "1/s" if name in ("Server", "Offline") else "s", p,
+        MappingProxyType({q: _percentile(ordered, q) for q in PERCENTILES}), n, len(r), duration,
+        MappingProxyType(checks), early, MappingProxyType(estimates), over, completed,
+        (n - 1) / float(at_s[-1]) if n > 1 and at_s[-1] > 0 else math.nan,
+        MappingProxyType({k: v for k, v in settings.items() if k != "scenario"}), query, run)
 
 
-def _run(wl, scheduler, options):
+def _judge(settings, ordered, duration, early):
+    """(checks, reasons) of sorted query latencies."""
+    n, seconds, least = len(ordered), settings["min_duration_s"], settings["min_queries"]
+    p, target = settings["percentile"], settings.get("latency_s")
+    found = {"min_duration": (duration >= seconds, f"lasted {duration:.9g} s, at least {seconds:g} s are needed"),
+             "min_queries": (n >= least, f"{n} queries, at least {least} are needed")}
+    if target is not None:
+        value = _percentile(ordered, p)
+        found["performance"] = (value <= target,
+                                f"{100 * p:g}th percentile {value:.9g} s is over the target {target:g} s")
+    if early is not None:
+        found["early_stopping"] = (early.valid, f"early stopping: {early}" if target is not None else
+                                   f"{n} queries, early stopping needs at least {early.n_min}")
+    return ({name: good for name, (good, _) in found.items()},
+            tuple(reason for good, reason in found.values() if not good))
+
+
+def _run(name, ts, scheduler, options, **parameters):
     if "record" in options:
         raise TypeError("record: scenarios need the requests; expected no such argument")
-    return sim.simulate(wl, scheduler, **options)
-
-
-def _stream(name, ts, scheduler, per_query, percentile, min_duration_s, min_queries, mix, rng, performance_samples,
-            deadline_s, options):
-    """Both closed loops: queries of `per_query` samples, the next when all are answered."""
-    percentile, min_duration_s, min_queries = _common(percentile, min_duration_s, min_queries)
-    load = _Load(ts, rng, mix, performance_samples, check_number(deadline_s, "deadline_s", 0.0, open_low=True,
-                                                                 finite=False))
-    # one accelerator: the last query is issued once the others have run, whatever the scheduler
-    model, sample, isolated = load.rows(min_duration_s, min_queries * per_query)
-    work = np.cumsum(isolated)[per_query - 1::per_query]  # of the first 1, 2, ... queries
-    queries = max(int(np.searchsorted(work, min_duration_s)) + 2, min_queries) + 1  # one more against rounding
-    rows = queries * per_query
-    source = Source(0, rows, window=per_query, burst=per_query, until_s=min_duration_s, n_min=min_queries * per_query)
-    wl = load.workload(model[:rows], sample[:rows], np.zeros(rows), {"process": name, "samples_per_query": per_query},
-                       (source,))
-    run = _run(wl, scheduler, options)
-    r = run.requests
-    at_s = r["arrival_s"][::per_query].copy()
-    query = (r["finish_s"] - r["arrival_s"]).reshape(-1, per_query).max(axis=1)
-    early = statistics.early_stopping(len(query), 1, percentile, CONFIDENCE)
-    settings = _settings(percentile=percentile, min_duration_s=min_duration_s, min_queries=min_queries,
-                         samples_per_query=per_query, performance_samples=performance_samples, seed=load.record)
-    return _judge(name, run, settings, query=query, at_s=at_s, duration_s=float(at_s[-1]), unit="s",
-                  result=lambda ordered, last: _percentile(ordered, percentile), percentile=percentile,
-                  min_duration_s=min_duration_s, min_queries=min_queries, early=early)
+    return evaluate(sim.simulate(workload(name, ts, **parameters), scheduler, **options))
 
 
 def single_stream(ts, scheduler="fcfs", *, percentile=0.9, min_duration_s=MIN_DURATION_S, min_queries=None, mix=None,
@@ -379,8 +474,9 @@ def single_stream(ts, scheduler="fcfs", *, percentile=0.9, min_duration_s=MIN_DU
     >>> found.valid, found.result == found.latency_s[0.9]
     (True, True)
     """
-    return _stream("SingleStream", ts, scheduler, 1, percentile, min_duration_s, min_queries, mix, rng,
-                   performance_samples, deadline_s, options)
+    return _run("single_stream", ts, scheduler, options, percentile=percentile, min_duration_s=min_duration_s,
+                min_queries=min_queries, mix=mix, rng=rng, performance_samples=performance_samples,
+                deadline_s=deadline_s)
 
 
 def multi_stream(ts, scheduler="fcfs", *, samples_per_query=8, percentile=0.99, min_duration_s=MIN_DURATION_S,
@@ -399,8 +495,9 @@ def multi_stream(ts, scheduler="fcfs", *, samples_per_query=8, percentile=0.99, 
     ScenarioResult
         `result` is the percentile of query latency, the largest of its samples, in seconds.
     """
-    return _stream("MultiStream", ts, scheduler, check_int(samples_per_query, "samples_per_query", 1, 1024), percentile,
-                   min_duration_s, min_queries, mix, rng, performance_samples, deadline_s, options)
+    return _run("multi_stream", ts, scheduler, options, samples_per_query=samples_per_query, percentile=percentile,
+                min_duration_s=min_duration_s, min_queries=min_queries, mix=mix, rng=rng,
+                performance_samples=performance_samples, deadline_s=deadline_s)
 
 
 def server(ts, scheduler="dysta", target_qps=None, latency_s=None, *, percentile=0.99, min_duration_s=MIN_DURATION_S,
@@ -430,44 +527,9 @@ def server(ts, scheduler="dysta", target_qps=None, latency_s=None, *, percentile
     >>> found.valid
     True
     """
-    percentile, min_duration_s, min_queries = _common(percentile, min_duration_s, min_queries)
-    if target_qps is None or latency_s is None:
-        raise TypeError("server: expected target_qps and latency_s")
-    qps = check_number(target_qps, "target_qps", 0.0, open_low=True)
-    bound = _latency_target(latency_s)
-    load = _Load(ts, rng, mix, performance_samples, bound)
-    if min_duration_s * qps > _MOST_ROWS:
-        raise ValueError(f"min_duration_s: {min_duration_s:g} s at {qps:g} per second are more than {_MOST_ROWS:,} "
-                         "queries")
-    times, pieces, arrival = renewal_times(np.random.PCG64(load.seed(2)), qps), [np.zeros(1)], np.zeros(1)
-    while arrival[-1] < min_duration_s or sum(map(len, pieces)) < min_queries:
-        arrival = times(_PIECE)
-        pieces.append(arrival)
-    arrival = np.concatenate(pieces)
-    arrival = arrival[:max(int(np.searchsorted(arrival, min_duration_s)) + 1, min_queries)]
-    n = len(arrival)
-    model, sample, _ = load.rows(0.0, n)
-    wl = load.workload(model[:n], sample[:n], arrival, {"process": "Server", "rate": qps})
-    run = _run(wl, scheduler, options)
-    r = run.requests
-    query = r["finish_s"] - r["arrival_s"]
-    early = statistics.early_stopping(n, int(np.count_nonzero(query > bound)), percentile, CONFIDENCE)
-    settings = _settings(target_qps=qps, latency_s=bound, percentile=percentile, min_duration_s=min_duration_s,
-                         min_queries=min_queries, performance_samples=performance_samples, seed=load.record)
-    return _judge("Server", run, settings, query=query, at_s=arrival, duration_s=float(arrival[-1]), unit="1/s",
-                  result=lambda ordered, last: (n - 1) / last, percentile=percentile, min_duration_s=min_duration_s,
-                  min_queries=min_queries, target_s=bound, early=early)
-
-
-def _latency_target(latency_s):
-    """Seconds of a number or of a benchmark's name."""
-    if not isinstance(latency_s, str):
-        return check_number(latency_s, "latency_s", 0.0, open_low=True)
-    whole = [name for name, target in SERVER_TARGETS.items() if target.latency_s is not None]
-    if latency_s not in whole:
-        raise ValueError(f"latency_s: expected seconds or one of {', '.join(whole)} (benchmarks with token latencies "
-                         f"have no bound on the whole query), got {latency_s!r}")
-    return SERVER_TARGETS[latency_s].latency_s
+    return _run("server", ts, scheduler, options, target_qps=target_qps, latency_s=latency_s, percentile=percentile,
+                min_duration_s=min_duration_s, min_queries=min_queries, mix=mix, rng=rng,
+                performance_samples=performance_samples)
 
 
 def offline(ts, scheduler="fcfs", *, min_duration_s=MIN_DURATION_S, min_samples=_OFFLINE_SAMPLES, mix=None, rng=None,
@@ -487,16 +549,5 @@ def offline(ts, scheduler="fcfs", *, min_duration_s=MIN_DURATION_S, min_samples=
     ScenarioResult
         `result` is samples per second.
     """
-    _, min_duration_s, min_samples = _common(None, min_duration_s, min_samples)
-    load = _Load(ts, rng, mix, performance_samples, check_number(deadline_s, "deadline_s", 0.0, open_low=True,
-                                                                 finite=False))
-    model, sample, isolated = load.rows(min_duration_s, min_samples)
-    n = max(int(np.searchsorted(np.cumsum(isolated), min_duration_s)) + 2, min_samples)  # one more against rounding
-    wl = load.workload(model[:n], sample[:n], np.zeros(n), {"process": "Offline"})
-    run = _run(wl, scheduler, options)
-    last = float(run.requests["finish_s"].max())
-    settings = _settings(min_duration_s=min_duration_s, min_queries=min_samples,
-                         performance_samples=performance_samples, seed=load.record)
-    return _judge("Offline", run, settings, query=run.requests["finish_s"].copy(), at_s=np.zeros(n), duration_s=last,
-                  unit="1/s", result=lambda ordered, end: n / end, percentile=None, min_duration_s=min_duration_s,
-                  min_queries=min_samples)
+    return _run("offline", ts, scheduler, options, min_duration_s=min_duration_s, min_samples=min_samples, mix=mix,
+                rng=rng, performance_samples=performance_samples, deadline_s=deadline_s)

@@ -260,7 +260,7 @@ def test_the_sample_set():
     (lambda: scenarios.server(TS, "fcfs", 0, 1.0), ValueError, "target_qps"),
     (lambda: scenarios.server(TS, "fcfs", 1e9, 1.0), ValueError, "queries"),
     (lambda: scenarios.server(TS, "fcfs", 1.0, -1), ValueError, "latency_s"),
-    (lambda: scenarios.offline(TS, min_samples=0), ValueError, "min_queries"),
+    (lambda: scenarios.offline(TS, min_samples=0), ValueError, "min_samples"),
 ], ids=range(18))
 def test_invalid_arguments(call, error, match):
     with pytest.raises(error, match=match):
