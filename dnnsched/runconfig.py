@@ -38,6 +38,13 @@ class WorkloadConfig:
         Defaults of the builder: ``"paper"`` or ``"artifact"``.
     cv : float or None
         Coefficient of variation of the gaps (gamma only).
+    scenario : str or None
+        One of ``dnnsched.scenarios.NAMES`` instead of `arrivals`, `n` and deadlines: the load of an MLPerf scenario,
+        with a verdict. ``"server"`` takes `rate` and `latency_s`.
+    latency_s : float or None
+        Target of the server scenario, seconds.
+    min_duration_s : float or None
+        Minimum time of a scenario, seconds; default 600.
     """
 
     traces: str
@@ -49,6 +56,9 @@ class WorkloadConfig:
     slo_base: str | None = None
     semantics: str = "paper"
     cv: float | None = None
+    scenario: str | None = None
+    latency_s: float | None = None
+    min_duration_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -173,9 +183,13 @@ def parse(data, source="config"):
         known = tuple(p.name for p in plugins.find("workloads"))
         _choice(where, "arrivals", workload.arrivals, (*ARRIVALS, *known))
     _choice(where, "semantics", workload.semantics, SEMANTICS)
-    if (workload.rate is None) == (workload.rho is None):
+    if workload.scenario is not None:
+        _scenario(where, table)
+    elif (workload.rate is None) == (workload.rho is None):
         raise ConfigError(f"{where}: expected exactly one of rate, rho")
-    for key in ("rate", "rho", "slo_multiplier", "cv"):
+    elif workload.latency_s is not None or workload.min_duration_s is not None:
+        raise ConfigError(f"{where}: latency_s and min_duration_s need a scenario")
+    for key in ("rate", "rho", "slo_multiplier", "cv", "latency_s", "min_duration_s"):
         if getattr(workload, key) is not None:
             _at_least(where, key, getattr(workload, key), 0, strict=True)
     _at_least(where, "n", workload.n, 1)
@@ -191,9 +205,26 @@ def parse(data, source="config"):
     _at_least(source, "seed", config.seed, 0)
     _at_least(source, "switch_cost_s", config.switch_cost_s, 0)
     _at_least(source, "warmup", config.warmup, 0)
+    if workload.scenario is not None and config.warmup > 0:
+        raise ConfigError(f"{source}.warmup: expected 0 with a scenario, got {config.warmup}")
     if config.warmup >= workload.n:
         raise ConfigError(f"{source}.warmup: expected less than workload.n = {workload.n}, got {config.warmup}")
     return config
+
+
+def _scenario(where, table):
+    """The keys that a scenario takes, no more and no less."""
+    from dnnsched import scenarios
+
+    name = table["scenario"]
+    _choice(where, "scenario", name, tuple(scenarios.NAMES))
+    needed = {"rate", "latency_s"} if name == "server" else set()
+    for key in table:
+        if key not in {"traces", "scenario", "min_duration_s"} | needed:
+            raise ConfigError(f"{where}.{key}: not used by scenario = {name!r}")
+    for key in sorted(needed):
+        if key not in table:
+            raise ConfigError(f"{where}.{key}: needed by scenario = {name!r}")
 
 
 def _schedulers(source, tables):

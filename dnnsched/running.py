@@ -4,12 +4,12 @@ import functools
 import math
 import os
 
-from dnnsched import _executors, plugins, schedulers, sim, traces, workloads
+from dnnsched import _executors, plugins, scenarios, schedulers, sim, traces, workloads
 from dnnsched.report import document, progress, provenance
 from dnnsched.report.results import METRICS, Point, Results, origin_of, reported
 from dnnsched.report.tables import Table, with_interval
 from dnnsched.runconfig import ARRIVALS
-from dnnsched.statistics import paired_difference
+from dnnsched.statistics import mean_interval, paired_difference
 
 _SHOWN = ("antt", "violation_rate", "throughput_rps", "latency_p99_s", "utilization", "offered_load")
 
@@ -19,6 +19,9 @@ def _build(config, ts, seed):
 
 
 def _build_workload(w, ts, seed):
+    if w.scenario is not None:
+        options = {"min_duration_s": w.min_duration_s, "target_qps": w.rate, "latency_s": w.latency_s}
+        return scenarios.workload(w.scenario, ts, rng=seed, **{k: v for k, v in options.items() if v is not None})
     options = {"rate": w.rate, "rho": w.rho, "n": w.n, "slo_multiplier": w.slo_multiplier, "slo_base": w.slo_base,
                "semantics": w.semantics, "rng": seed}
     if w.cv is not None:
@@ -102,7 +105,8 @@ def run(config, *, jobs=None, quiet=True, save_requests=False):
             result = _simulate(config, table, scheduler, timeline=config.timeline and r == 0 and at == 0)
             if r == 0:
                 kept[at] = (scheduler, result, table)
-            out.append((scheduler.label, result.metrics, list(result.notes)))
+            verdict = scenarios.evaluate(result).outcome() if config.workload.scenario else None
+            out.append((scheduler.label, result.metrics, list(result.notes), verdict))
         return out
 
     bar = progress.bar(config.replications, "run", quiet)
@@ -113,7 +117,7 @@ def run(config, *, jobs=None, quiet=True, save_requests=False):
         bar.close()
     rows = [row for part in parts for row in part]
     values = {}
-    for label, metrics, remarks in rows:
+    for label, metrics, remarks, _ in rows:
         notes += [n for n in remarks if n not in notes]
         for name in METRICS:
             if name in metrics:
@@ -121,18 +125,36 @@ def run(config, *, jobs=None, quiet=True, save_requests=False):
     results = Results()
     for label, metrics in values.items():
         point = Point("run", config.workload.traces, label, config.semantics, config.workload.rate, config.workload.rho,
-                      config.workload.slo_multiplier)
+                      None if config.workload.scenario else config.workload.slo_multiplier)
         for name, numbers in metrics.items():
             if all(math.isfinite(v) for v in numbers):
                 results.add(point, name, reported(name, numbers)[0], origin=origin_of(ts),
                             method="Student-t over replications, one seed each")
     named = [document.NamedRun(s.label.replace(" ", "-").replace("=", "-"), f"{s.label}, seed {config.seed}", result,
                                table) for _, (s, result, table) in sorted(kept.items())]
+    tables = {"run": _table(results)}
+    if len(config.scheduler) > 1:
+        tables["paired"] = _paired(results)
+    if config.workload.scenario:
+        tables = {"scenario": _verdicts(config, rows), **tables}
     return document.Report(
         paper="run", title=f"Run of {config.workload.traces}", citation="", profile="run", config=config.record(),
-        tables={"run": _table(results), "paired": _paired(results)} if len(config.scheduler) > 1
-        else {"run": _table(results)}, claims=[], results=results, notes=notes, recorder=recorder, run=named[0],
+        tables=tables, claims=[], results=results, notes=notes, recorder=recorder, run=named[0],
         draw_figures=_figures, more_runs=named[1:] if save_requests else [])
+
+
+def _verdicts(config, rows):
+    """MLPerf's verdict on each scheduler, over the replications."""
+    table = []
+    for scheduler in config.scheduler:
+        found = [verdict for label, _, _, verdict in rows if label == scheduler.label]
+        failed = [check for v in found for check in v.failed]
+        why = ", ".join(f"{check} ({failed.count(check)})" for check in dict.fromkeys(failed))
+        table.append([scheduler.label, f"{sum(v.valid for v in found)} of {len(found)}",
+                      with_interval(mean_interval([v.result for v in found])), why or "-"])
+    title = (f"MLPerf {scenarios.NAMES[config.workload.scenario]} (simulated, not an official result): VALID "
+             "replications, 95 % intervals, and checks that failed how often")
+    return Table("scenario", title, ["scheduler", "valid", found[0].label, "failed"], table)
 
 
 def _figures(report):

@@ -43,8 +43,8 @@ from dnnsched._plan import Plan, renewal_times
 from dnnsched._workload import Source, Workload, isolated_s
 from dnnsched.results import Result
 
-__all__ = ["CONFIDENCE", "MIN_DURATION_S", "NAMES", "PERCENTILES", "SERVER_TARGETS", "ScenarioResult", "ServerTarget",
-           "evaluate", "multi_stream", "offline", "server", "single_stream", "workload"]
+__all__ = ["CONFIDENCE", "MIN_DURATION_S", "NAMES", "PERCENTILES", "SERVER_TARGETS", "Outcome", "ScenarioResult",
+           "ServerTarget", "evaluate", "multi_stream", "offline", "server", "single_stream", "workload"]
 
 #: Scenarios by the name that :func:`workload` takes.
 NAMES = MappingProxyType({"single_stream": "SingleStream", "multi_stream": "MultiStream", "server": "Server",
@@ -90,6 +90,26 @@ SERVER_TARGETS = MappingProxyType({
     "llama2-70b": ServerTarget(None, 2.0, 0.2), "llama2-70b-interactive": ServerTarget(None, 0.45, 0.04),
     "llama3.1-8b": ServerTarget(None, 2.0, 0.1), "llama3.1-405b": ServerTarget(None, 6.0, 0.175),
 })
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The short form of a verdict.
+
+    Attributes
+    ----------
+    valid : bool
+    failed : tuple of str
+        Checks that do not hold.
+    result : float
+    label : str
+        What `result` is, with its unit.
+    """
+
+    valid: bool
+    failed: tuple
+    result: float
+    label: str
 
 
 @dataclass(frozen=True)
@@ -155,15 +175,17 @@ class ScenarioResult:
     def __bool__(self):
         return self.valid
 
-    def text(self):
-        """The verdict in a few lines."""
-        head = {"s": f"{self.result:.6g} s", "1/s": f"{self.result:.6g} per second"}[self.unit]
+    def outcome(self):
+        """The verdict without the run: an :class:`Outcome`."""
         what = {"SingleStream": "latency", "MultiStream": "query latency", "Server": "completed queries",
                 "Offline": "samples"}[self.scenario]
-        if self.unit == "s":
-            what = f"{100 * self.percentile:g}th percentile of {what}"
-        lines = [f"{self.scenario}: {'VALID' if self.valid else 'INVALID'}; {what} {head}; {self.n} queries, "
-                 f"{self.duration_s:.6g} s"]
+        label = f"{what} (1/s)" if self.unit == "1/s" else f"{100 * self.percentile:g}th percentile of {what} (s)"
+        return Outcome(self.valid, tuple(name for name, good in self.checks.items() if not good), self.result, label)
+
+    def text(self):
+        """The verdict in a few lines."""
+        lines = [f"{self.scenario}: {'VALID' if self.valid else 'INVALID'}; {self.outcome().label} {self.result:.6g}; "
+                 f"{self.n} {'samples' if self.scenario == 'Offline' else 'queries'}, {self.duration_s:.6g} s"]
         lines += [f"  {reason}" for reason in self.reasons]
         if self.scenario == "Server":
             p = self.percentile
@@ -247,7 +269,8 @@ class _Load:
         rate = settings.get("target_qps")
         settings = {**settings, "performance_samples": self.set_size, "confidence": CONFIDENCE, "seed": self.record}
         load = None if rate is None else rate * self.mean_s()
-        meta = {**self.plan.meta({"process": settings["scenario"]}, rate), "scenario": settings, "rng": self.record, "slo_base": None, "slo_multiplier": None,
+        meta = {**self.plan.meta({"process": settings["scenario"]}, rate), "scenario": settings,
+                "rng": self.record, "slo_base": None, "slo_multiplier": None,
                 "offered_load": load,
                 "sample_rule": "all" if self.set_size is None else f"{self.set_size} drawn per trace"}
         return Workload(self.traces, arrival, model, sample, arrival + self.deadline_s, meta=meta, sources=sources)
@@ -403,7 +426,7 @@ def evaluate(run):
     wanted = {"SingleStream": (p, 0.99), "MultiStream": (p,)}.get(name, ())
     estimates = {q: value for q in dict.fromkeys(wanted) if (value := _estimate(ordered, q)) is not None}
     completed = (n - 1) / last if n > 1 else math.nan
-    result = {"Server": completed, "Offline": n / last}.get(name) or _percentile(ordered, p)
+    result = completed if name == "Server" else n / last if name == "Offline" else _percentile(ordered, p)
     return ScenarioResult(
         name, all(checks.values()), reasons, result, "1/s" if name in ("Server", "Offline") else "s", p,
         MappingProxyType({q: _percentile(ordered, q) for q in PERCENTILES}), n, len(r), duration,
@@ -423,8 +446,9 @@ def _judge(settings, ordered, duration, early):
         found["performance"] = (value <= target,
                                 f"{100 * p:g}th percentile {value:.9g} s is over the target {target:g} s")
     if early is not None:
-        found["early_stopping"] = (early.valid, f"early stopping: {early}" if target is not None else
-                                   f"{n} queries, early stopping needs at least {early.n_min}")
+        found["early_stopping"] = (
+            early.valid, f"{n} queries, early stopping needs at least {early.n_min}"
+            + ("" if target is None else f" with {early.overlatency} over the target"))
     return ({name: good for name, (good, _) in found.items()},
             tuple(reason for good, reason in found.values() if not good))
 

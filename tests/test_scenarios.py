@@ -374,3 +374,62 @@ def test_logs_are_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(ValueError, match="queries"):
         found.write_mlperf_log(tmp_path, queries=-1)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+# --- requests and verdict apart, configuration files --------------------------------------------------------------
+
+
+def test_requests_and_verdict_are_two_halves(tmp_path):
+    wl = scenarios.workload("server", TS, target_qps=20.0, latency_s=0.3, min_duration_s=20.0, rng=19)
+    whole = scenarios.server(TS, "sjf", 20.0, 0.3, min_duration_s=20.0, rng=19)
+    wl.save(tmp_path / "w.npz")
+    for again in (wl, ds.Workload.load(tmp_path / "w.npz")):
+        found = scenarios.evaluate(ds.simulate(again, "sjf"))
+        assert (found.query_latency_s == whole.query_latency_s).all()
+        assert (found.valid, found.result, found.settings) == (whole.valid, whole.result, whole.settings)
+    for name in ("single_stream", "multi_stream", "offline"):
+        load = scenarios.workload(name, TS, min_duration_s=0.5, rng=19)
+        assert scenarios.evaluate(ds.simulate(load, "fcfs")).scenario == scenarios.NAMES[name]
+    with pytest.raises(ValueError, match="name"):
+        scenarios.workload("burst", TS)
+    with pytest.raises(ValueError, match="scenario's workload"):
+        scenarios.evaluate(ds.simulate(ds.workloads.poisson(TS, 10.0, 20, rng=1), "fcfs"))
+    with pytest.raises(TypeError, match="run"):
+        scenarios.evaluate(ds.simulate(wl, "fcfs", record="none"))
+
+
+def configured(**workload):
+    from dnnsched import runconfig
+
+    return runconfig.parse({"replications": 2, "timeline": False, "workload": {"traces": "multi-attnn", **workload},
+                            "scheduler": [{"name": "fcfs"}, {"name": "sjf"}]})
+
+
+def test_a_scenario_in_a_configuration():
+    from dnnsched import running
+
+    report = running.run(configured(scenario="server", rate=20.0, latency_s=0.25, min_duration_s=40.0))
+    table = report.tables["scenario"]
+    ts = ds.traces.load("multi-attnn")
+    for row, name in zip(table.rows, ("fcfs", "sjf"), strict=True):
+        found = [scenarios.server(ts, name, 20.0, 0.25, min_duration_s=40.0, rng=seed) for seed in (1, 2)]
+        assert row[0] == name
+        assert row[1] == f"{sum(f.valid for f in found)} of 2"
+        assert row[2].startswith(f"{np.mean([f.result for f in found]):.3g}"[:3])
+        assert (row[3] == "-") == all(f.valid for f in found)
+    single = running.run(configured(scenario="single_stream", min_duration_s=5.0))
+    assert [row[1] for row in single.tables["scenario"].rows] == ["2 of 2", "2 of 2"]
+
+
+@pytest.mark.parametrize(("workload", "match"), [
+    ({"scenario": "servers", "rate": 1.0, "latency_s": 1.0}, "did you mean 'server'"),
+    ({"scenario": "server", "rate": 1.0}, "latency_s: needed"),
+    ({"scenario": "server", "latency_s": 1.0}, "rate: needed"),
+    ({"scenario": "server", "rate": 1.0, "latency_s": 1.0, "n": 7}, "n: not used"),
+    ({"scenario": "offline", "rate": 1.0}, "rate: not used"),
+    ({"scenario": "offline", "min_duration_s": 0}, "min_duration_s: expected more than 0"),
+    ({"rate": 1.0, "latency_s": 1.0}, "need a scenario"),
+])
+def test_bad_scenarios_in_a_configuration(workload, match):
+    with pytest.raises(ValueError, match=match):
+        configured(**workload)
