@@ -15,6 +15,7 @@ import numpy as np
 
 from dnnsched import _executors, statistics
 from dnnsched._arrays import check_int
+from dnnsched.frames import Frame
 from dnnsched.report import document, progress, provenance
 from dnnsched.report.results import Point, Results, origin_of, reported
 from dnnsched.report.tables import Table, number, with_interval
@@ -164,6 +165,11 @@ class Replications:
         except ImportError:
             raise ImportError("to_pandas needs pandas: pip install 'dnnsched[viz]'") from None
         return pd.DataFrame({"seed": np.array(self.seeds, dtype=np.int64), **self.metrics})
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        """Arrow PyCapsule interface of the rows of :meth:`to_pandas`."""
+        columns = {"seed": np.array(self.seeds, dtype=np.int64), **self.metrics}
+        return Frame.of("replications", columns).__arrow_c_stream__(requested_schema)
 
     def finite(self):
         """Names of the metrics that have a finite value in every replication, the known ones first."""

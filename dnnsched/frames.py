@@ -96,6 +96,33 @@ class Frame:
                                                 _schema.DTYPES[column.dtype])
         return cls(schema, columns)
 
+    @classmethod
+    def of(cls, name, columns):
+        """A frame of plain columns; their schema follows from their dtypes.
+
+        Parameters
+        ----------
+        name : str
+            Of the table.
+        columns : dict
+            Column name -> sequence: booleans, integers, floats (NaN = missing), or anything else, taken as text
+            (None = missing).
+        """
+        made, data = [], {}
+        for key, value in columns.items():
+            array = np.asarray(value)
+            kind = {"b": "bool", "i": "int64", "u": "int64", "f": "float64"}.get(array.dtype.kind, "string")
+            made.append(_schema.Column(str(key), kind, "", "", kind in ("float64", "string")))
+            if array.dtype == np.uint64 and (array > np.iinfo(np.int64).max).any():
+                row = int(np.argmax(array > np.iinfo(np.int64).max))
+                raise ValueError(f"columns: {key}: row {row}: {array[row]} does not fit int64")
+            if kind == "string":
+                texts = [None if v is None else str(v) for v in value]
+                place = {text: i for i, text in enumerate(dict.fromkeys(t for t in texts if t is not None))}
+                array = np.array([-1 if t is None else place[t] for t in texts], np.int32), tuple(place)
+            data[str(key)] = array
+        return cls(_schema.Schema(name, "", tuple(made)), data)
+
     def __len__(self):
         return self.n
 

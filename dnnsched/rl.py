@@ -72,7 +72,7 @@ def observe(columns, now, max_queue, unit_s):
 
     Parameters
     ----------
-    columns : sequence of ndarray
+    columns : array_like, [8, waiting]
         arrival, deadline, remaining, next, isolated, last_run (seconds), priority, stage of the waiting requests.
     now : float
         Seconds.
@@ -87,17 +87,18 @@ def observe(columns, now, max_queue, unit_s):
         ``queue`` float32 [max_queue, len(COLUMNS)], rows in queue order, the rest 0; ``mask`` int8 [max_queue], 1 where
         there is a request; ``waiting`` float32 [1], requests in the queue, shown or not.
     """
-    arrival, deadline, remaining, following, isolated, last_run, priority, stage = columns
-    shown = min(len(arrival), max_queue)
+    table = np.array(columns, np.float64)
+    waiting = table.shape[1]
+    shown = min(waiting, max_queue)
+    table = table[:, :shown]
+    table[[0, 5]] = now - table[[0, 5]]  # waited, since_run
+    table[1] -= now
+    table[:6] /= unit_s
     queue = np.zeros((max_queue, len(COLUMNS)), np.float32)
-    times = (now - arrival, deadline - now, remaining, following, isolated, now - last_run)
-    for at, column in enumerate(times):
-        queue[:shown, at] = np.clip(column[:shown] / unit_s, -FAR, FAR)
-    queue[:shown, len(times)] = np.clip(priority[:shown], -FAR, FAR)
-    queue[:shown, len(times) + 1] = stage[:shown]
+    queue[:shown] = np.clip(table, -FAR, FAR).T
     mask = np.zeros(max_queue, np.int8)
     mask[:shown] = 1
-    return {"queue": queue, "mask": mask, "waiting": np.array([len(arrival)], np.float32)}
+    return {"queue": queue, "mask": mask, "waiting": np.array([waiting], np.float32)}
 
 
 def _mean_isolated(traces):
@@ -213,10 +214,10 @@ class SchedulingEnv(gymnasium.Env):
         self._state = self._sim.run()
         reward = float(self._reward(self._account())) + (self._invalid_reward if invalid else 0.0)
         terminated, truncated = self._state == "done", self._state == "stalled"
-        info = self._info(invalid)
+        observation, info = self._observe(), self._info(invalid)
         if terminated or truncated:
             info |= {"stalled": truncated, "metrics": {} if truncated else self.result().metrics}
-        return self._observe(), reward, terminated, truncated, info
+        return observation, reward, terminated, truncated, info
 
     def result(self):
         """The finished episode as :func:`dnnsched.simulate` would have returned it.
@@ -250,11 +251,10 @@ class SchedulingEnv(gymnasium.Env):
     def _observe(self):
         queue = self._sim.queue(0) if self._state == "decision" else np.zeros((len(FEATURES), 0))
         self._waiting = queue.shape[1]
-        return observe([queue[at] for at in _AT], self._now, self.max_queue, self.unit_s)
+        return observe(queue[_AT], self._now, self.max_queue, self.unit_s)
 
     def _info(self, invalid):
-        waiting = self._sim.queue(0).shape[1] if self._state == "decision" else 0
-        mask = (np.arange(self.action_space.n) < waiting).astype(np.int8)
+        mask = (np.arange(self.action_space.n) < self._waiting).astype(np.int8)
         if self._idle:
             mask[self.max_queue] = 1
         return {"action_mask": mask, "now_s": self._now, "invalid": invalid}

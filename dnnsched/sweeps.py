@@ -31,6 +31,7 @@ from dnnsched import __version__, _executors, _points, _store, statistics
 from dnnsched._arrays import check_choice, check_int
 from dnnsched.errors import PointError
 from dnnsched.experiments import outcome
+from dnnsched.frames import Frame
 from dnnsched.report import progress as progress_bars
 
 __all__ = ["Pivot", "SweepResult", "rebuild_index", "sweep"]
@@ -493,6 +494,10 @@ class SweepResult:
         except ImportError:
             raise ImportError("to_pandas needs pandas: pip install 'dnnsched[viz]'") from None
         return pd.DataFrame(self.long() if long else self.table())
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        """Arrow PyCapsule interface of :meth:`table`: polars, DuckDB and pyarrow take a sweep as it is."""
+        return Frame.of("sweep", self.table()).__arrow_c_stream__(requested_schema)
 
     def report(self, title="Sweep", **options):
         """Tables of the sweep as a :class:`dnnsched.report.Report`; ``report().save(dir)`` makes a run directory.

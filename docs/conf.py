@@ -88,6 +88,17 @@ def write_schemas():
     (HERE / "generated" / "schema.md").write_text(dnnsched.schema.markdown(), encoding="utf-8")
 
 
+def draw_timeline():
+    """The figure of the page on timelines."""
+    from dnnsched.viz import style
+
+    workload = dnnsched.workloads.poisson(dnnsched.traces.load("multi-attnn-calibrated"), rho=0.95, n=200,
+                                          slo_multiplier=10.0, rng=1)
+    result = dnnsched.simulate(workload, "dysta", timeline=True)
+    style.save(result.timeline.plot(n=60), HERE / "generated" / "timeline")
+
+
 copy_notebooks()
 write_cli_help()
 write_schemas()
+draw_timeline()

@@ -421,3 +421,30 @@ def test_streams_that_nobody_reads_are_freed():
 def test_bad_arguments_of_the_native_stream(args, error):
     with pytest.raises(error):
         _base.arrow_stream(*args, None)
+
+
+def test_frames_of_plain_columns():
+    frame = Frame.of("t", {"a": [1, 2], "b": [0.5, math.nan], "c": ["x", None], "d": [True, False],
+                           "e": np.array(["p", "q"]), "f": np.array([3, 4], "u1")})
+    assert rows_of(frame) == [{"a": 1, "b": 0.5, "c": "x", "d": True, "e": "p", "f": 3},
+                              {"a": 2, "b": None, "c": None, "d": False, "e": "q", "f": 4}]
+    with pytest.raises(ValueError, match="a: row 0: 18446744073709551615"):
+        Frame.of("t", {"a": np.array([2**64 - 1], np.uint64)})
+
+
+def test_sweeps_replications_and_reports_are_arrow_tables(result, traces):
+    pa = pytest.importorskip("pyarrow")
+
+    def run(seed, rho):
+        return ds.simulate(ds.workloads.poisson(traces, rho=rho, n=20, rng=seed), "fcfs")
+
+    sweep = ds.sweep({"rho": [0.5, 0.8]}, run, replications=2, executor="serial")
+    table = pa.table(sweep)
+    for name, column in sweep.table().items():
+        assert table[name].to_pylist() == [None if v != v else v for v in column.tolist()]
+    made = ds.replicate(lambda seed: run(seed, 0.5), n=3)
+    table = pa.table(made)
+    assert table["antt"].to_pylist() == made.metrics["antt"].tolist()
+    assert table["seed"].to_pylist() == [int(s) for s in made.seeds]
+    rows = pa.table(report_with(result)).to_pylist()
+    assert [(r["metric"], r["value"], r["n"], r["verdict"]) for r in rows] == [("antt", 1.5, 2, None)]

@@ -537,11 +537,14 @@ shorten(writer *w, double first)
     double low = later(first, w->t0_s), high = earlier(w->end_s, w->t1_s);
     for (int i = 0; i < 60 && low < high; i++) {
         const double middle = low + (high - low) / 2;
-        if (count_events(w, w->t0_s, middle) < w->limit) {
-            low = middle;
-        }
-        else {
+        const int64_t n = count_events(w, w->t0_s, middle);
+        if (n >= w->limit) {
             high = middle;
+            continue;
+        }
+        low = middle;
+        if (n >= w->limit - w->limit / 200) { /* a file within half a percent of the cap will do */
+            break;
         }
     }
     w->t1_s = low;

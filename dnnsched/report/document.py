@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 
-from dnnsched import schema
+from dnnsched import frames, schema
 from dnnsched.report import page, provenance, rundir, tables
 
 NO_VIZ = "figures need matplotlib: install the extra with  pip install 'dnnsched[viz]'"
@@ -111,6 +111,16 @@ class Report:
     def verdict_of(self):
         """(point, metric) -> verdict of the claim that judged it (the last one, if several)."""
         return {key: case.verdict for claim in self.claims for case in claim.cases for key in case.judged}
+
+    def frame(self):
+        """The rows of ``summary.csv`` as a :class:`dnnsched.frames.Frame`; so has a report an Arrow stream."""
+        rows = tables.summary_rows(self.results, run_id=self.run_id, paper=self.paper, platforms=self.platform,
+                                   verdicts=self.verdict_of())
+        return frames.Frame.from_rows(schema.SUMMARY, rows)
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        """Arrow PyCapsule interface of :meth:`frame`."""
+        return self.frame().__arrow_c_stream__(requested_schema)
 
     def claims_table(self):
         """The claims as a table: verdict, what was found, and whether that was expected."""
