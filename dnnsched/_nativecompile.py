@@ -117,6 +117,8 @@ class Compiled(Native):
         The Python form, a scheduler like any other.
     """
 
+    sweep_key = None  # a sweep takes the source as the key
+
     def __init__(self, fn, form, kind, needs, params, oracle, name, boundscheck):
         self._declare(form, kind, needs, params, oracle, name or fn.__name__)
         columns = DEFAULT_COLUMNS if self.needs is None else tuple(dict.fromkeys(self.needs))

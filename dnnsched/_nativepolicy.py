@@ -322,6 +322,14 @@ class Native:
         python = self.python if check else None
         return "native", _Declared(self), check, self.params, self.form, address, user, python, alive
 
+    def sweep_key(self):
+        """What makes two of them the same point of a sweep: factory, arguments, parameters."""
+        if self._factory is None:
+            raise TypeError(f"native scheduler {self.name!r}: an address is no key of a sweep; make it with "
+                            f"schedulers.from_factory('module:function', ...)")
+        target, arguments = self._factory
+        return {"factory": target, "arguments": arguments, "params": self.params.tolist()}
+
     def __reduce__(self):
         if self._factory is None:
             raise TypeError(f"native scheduler {self.name!r}: an address cannot move to another process; make it there "

@@ -13,7 +13,7 @@ Your own scheduler is any object with ``score(view)`` (an array, the smallest ru
     When scores change: ``"arrival"`` (never after the push), ``"own"`` (only when the request itself ran),
     ``"time"`` (any time), ``"pick"`` (default: ask at every decision). The first two use a heap.
 ``needs``
-    Names of the columns it reads (see :data:`dnnsched.sim.FEATURES`); all but the user columns by default.
+    Names of the columns it reads (see :data:`dnnsched.sim.FEATURES`); all but the user and private columns by default.
 ``oracle``
     True lets ``remaining``, ``next`` and ``isolated`` hold true latencies. Otherwise they are pattern-aware
     averages, the first two scaled by the monitored ``gamma`` (what Dysta knows).
@@ -22,6 +22,10 @@ Your own scheduler is any object with ``score(view)`` (an array, the smallest ru
 
 The view's attributes are read-only arrays over the engine's own memory, in queue order, valid during the
 call only.
+
+Native schedulers decide inside the engine's loop, without the interpreter: :func:`native` compiles a Python function
+with numba, :class:`Native` wraps compiled code from elsewhere (numba ``cfunc``, ctypes, cffi, PyCapsule,
+``scipy.LowLevelCallable``). Schedulers of other distributions are known by name (:mod:`dnnsched.plugins`).
 """
 
 import difflib

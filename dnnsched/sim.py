@@ -366,6 +366,13 @@ def _resolve(scheduler, semantics):
     return scheduler if built_in else _nativepolicy.own(scheduler)
 
 
+def _parameters(scheduler, semantics):
+    """Parameters in force, for the record."""
+    if isinstance(scheduler, _schedulers.Scheduler):
+        return scheduler.parameters(semantics)
+    return {"params": scheduler.params.tolist()} if isinstance(scheduler, _nativepolicy.Native) else {}
+
+
 def _cached(ts, key, make):
     """Value kept with the trace set: tables do not change between runs on the same traces."""
     cache = ts.__dict__.setdefault("_sim_cache", {})
@@ -509,7 +516,7 @@ def simulate(wl, scheduler="dysta", *, semantics=None, clock=None, switch_cost_s
         system = _with_sources(system, wl)
     config = {"scheduler": getattr(scheduler, "name", type(scheduler).__name__), "semantics": semantics,
               "clock": clock, "switch_cost_s": switch_cost_s, "warmup": warmup, "record": record,
-              "parameters": scheduler.parameters(semantics) if isinstance(scheduler, _schedulers.Scheduler) else {}}
+              "parameters": _parameters(scheduler, semantics)}
     if record == "none":
         sim = Simulation(system, sums=True, warmup=warmup)
         _run(sim, wl if stream else [wl], scheduler)

@@ -220,6 +220,23 @@ def test_addresses_do_not_pickle_but_factories_do():
     assert finish(again) == finish(policy) != finish(first)
 
 
+def antt(seed, scheduler):
+    wl = ds.workloads.poisson(ds.traces.load("multi-attnn"), rho=0.9, n=40, rng=seed)
+    return ds.simulate(wl, scheduler).metrics["antt"]
+
+
+def test_in_a_sweep_on_threads_and_processes():
+    """Factories travel and have keys; a bare address has none."""
+    policies = [ds.schedulers.from_factory("test_native_abi:make_native", slot=s) for s in (0, 1)]
+    results = [ds.sweep({"scheduler": policies}, antt, replications=2, executor=e, jobs=2)
+               for e in ("serial", "threads", "processes")]
+    values = [[r.values("value", scheduler=p).tolist() for p in policies] for r in results]
+    assert values[0] == values[1] == values[2]
+    assert values[0][0] != values[0][1]
+    with pytest.raises(TypeError, match="from_factory"):
+        ds.sweep({"scheduler": [ds.schedulers.Native(first)]}, antt)
+
+
 @pytest.mark.parametrize(("target", "word"), [("nothing", "module:function"), ("no_such_module_at_all:f", "no_such"),
                                               ("test_native_abi:no_such", "no_such")])
 def test_bad_factories(target, word):
@@ -235,5 +252,6 @@ def test_a_factory_that_makes_something_else():
 def test_results_name_the_scheduler():
     res = run(ds.schedulers.Native(first, name="mine"))
     assert res.config["scheduler"] == "mine"
+    assert run(ds.schedulers.Native(first, params=(0.5,))).config["parameters"] == {"params": [0.5]}
     assert getattr(ds.schedulers.Native(first), "is_native", False)
     assert "pick" in repr(ds.schedulers.Native(first))

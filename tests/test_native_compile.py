@@ -430,3 +430,17 @@ def test_what_cannot_move_says_so():
     exec("def f(view):\n    return 0\n", space)
     with pytest.raises(TypeError, match="source text"):
         pickle.dumps(ds.schedulers.native(space["f"]))
+
+
+def antt(seed, scheduler):
+    wl = ds.workloads.poisson(ds.traces.load("multi-attnn"), rho=0.9, n=40, rng=seed)
+    return ds.simulate(wl, scheduler).metrics["antt"]
+
+
+def test_in_a_sweep_on_threads_and_processes():
+    policies = [shortest, mixed, mixed.with_params(1.0, 0.5)]
+    results = [ds.sweep({"scheduler": policies}, antt, replications=2, executor=e, jobs=2)
+               for e in ("serial", "threads", "processes")]
+    values = [[r.values("value", scheduler=p).tolist() for p in policies] for r in results]
+    assert values[0] == values[1] == values[2]
+    assert values[0][1] != values[0][2]
