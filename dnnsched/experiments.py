@@ -9,7 +9,7 @@ the schedulers do. :func:`find_peak_rate` searches the highest arrival rate that
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -41,10 +41,11 @@ class _Outcome:
 
 
 def _digest(result):
-    """SHA-256 of the requests that were run: equal exactly if two results saw the same world."""
+    """SHA-256 of the requests that were run; of how they were built where there are no rows, or a closed loop, whose
+    arrivals follow from the scheduler."""
     rows = getattr(result, "requests", None)
     sha = hashlib.sha256()
-    if rows is None:
+    if rows is None or result.closed:
         sha.update(provenance.canonical_json(result.workload_meta).encode())
     else:
         for name in _ROW:
@@ -53,13 +54,19 @@ def _digest(result):
 
 
 def outcome(value, name="fn"):
-    """Metrics (and what a report needs beside them) of a Result, a mapping or a number.
+    """Metrics (and what a report needs beside them) of a Result, a ScenarioResult, a mapping or a number.
+
+    A scenario adds its result (``result_s`` or ``result_rps``) and ``invalid`` (0 or 1) to the metrics of its run.
 
     Raises
     ------
     TypeError
         If the value, or one of its metrics, is something else.
     """
+    if hasattr(value, "scenario") and hasattr(value, "run"):
+        found = outcome(value.run, name)
+        result = "result_s" if value.unit == "s" else "result_rps"
+        return replace(found, metrics={result: float(value.result), "invalid": float(not value.valid), **found.metrics})
     if hasattr(value, "metrics") and hasattr(value, "workload_meta"):
         metrics = {k: float(v) for k, v in value.metrics.items()}
         return _Outcome(metrics, tuple(value.notes), _digest(value), dict(value.config), origin_of(value.traces))
@@ -264,8 +271,8 @@ def replicate(fn, n=30, rng=7, executor=None, level=statistics.LEVEL, *, jobs=No
     Parameters
     ----------
     fn : callable
-        ``fn(seed)`` with an int seed; returns a Result, a dict of metrics or a number. The seed must decide all
-        randomness. With processes it must be importable (a function of a module).
+        ``fn(seed)`` with an int seed; returns a Result, a ScenarioResult, a dict of metrics or a number. The seed
+        must decide all randomness. With processes it must be importable (a function of a module).
     n : int
         Replications, at least 1; an interval needs 2.
     rng : int, SeedSequence, Generator or None

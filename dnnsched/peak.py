@@ -350,7 +350,8 @@ def find_peak_rate(make_workload, slo, precision=0.1, *, scheduler="dysta", repl
     ----------
     make_workload : callable
         ``make_workload(rate, seed)`` with the rate in requests per second and an int seed; returns a Workload or a
-        stream of them, which is then simulated, or what it simulated itself: a Result, or a dict of metrics.
+        stream of them, which is then simulated, or what it simulated itself: a Result, a ScenarioResult (whose
+        verdict is the metric ``invalid``), or a dict of metrics.
     slo : mapping or LatencyTarget
         Metric -> highest value allowed (``{"latency_p99_s": 0.05}``, ``{"violation_rate": 0.01}``), all of them; or
         MLPerf's verdict on a latency percentile.

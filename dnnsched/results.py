@@ -129,6 +129,8 @@ class Result(_Run):
         Request ids in completion order.
     metrics : dict
         See :mod:`dnnsched.results`.
+    closed : bool
+        Requests were released by sources (a closed loop), so that their arrivals depend on the scheduler.
     timeline : Timeline or None
         With ``timeline=True``.
     config, stats, notes : dict, dict, list of str
@@ -155,7 +157,7 @@ class Result(_Run):
             r, order, slices = _released(r, order[: self.stats["finished"]], slices)
         r["slo_met"] = (r["status"] == 0) & (r["finish_s"] <= r["deadline_s"])
         r.flags.writeable = False
-        self.requests, self.order = r, order
+        self.requests, self.order, self.closed = r, order, closed
         first = config["warmup"]
         kept = self.order[self.order >= first] if first else self.order
         self.metrics = request_metrics(r, kept)

@@ -188,6 +188,25 @@ def test_stream_results_are_compared_by_how_they_were_built(ts):
         ds.compare(a, c)
 
 
+def test_scenarios_and_closed_loops(ts):
+    """Arrivals of a closed loop follow from the scheduler; its pairs are known by how the requests were built."""
+    def stream(scheduler, samples=None):
+        def run(seed):
+            return ds.scenarios.single_stream(ts, scheduler, min_duration_s=1.0, min_queries=64, rng=seed,
+                                              performance_samples=samples)
+        return run
+
+    def server(seed):
+        return ds.scenarios.server(ts, "dysta", 20.0, 1.0, min_duration_s=1.0, min_queries=100, rng=seed)
+
+    a = ds.replicate(stream("fcfs"), n=3)
+    assert a.metrics["invalid"].tolist() == [0.0] * 3
+    assert ds.compare(a, ds.replicate(stream("sjf"), n=3), "result_s").paired
+    with pytest.raises(ValueError, match="same requests"):
+        ds.compare(a, ds.replicate(stream("fcfs", 5), n=3), "result_s")
+    assert "result_rps" in ds.replicate(server, n=2).metrics
+
+
 def test_pairing_pays(ts):
     """The variance of a difference on the same requests is a fraction of that on others."""
     a = ds.replicate(runner(ts, "sjf"), n=20)

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import dnnsched as ds
 from dnnsched import peak, statistics
@@ -56,6 +58,16 @@ def test_bracket_and_precision(edge, precision):
     rates = [p.rate_rps for p in found.probes if p.replication == 0]
     assert rates == sorted(set(rates))  # cached: no rate twice
     assert len(rates) <= 2 + abs(math.log2(edge)) + math.log2(max(edge, 1) / precision) + 2
+
+
+@given(st.floats(0.05, 5000), st.floats(0.01, 3), st.floats(0.02, 300), st.integers(0, 3))
+def test_any_bracket(edge, precision, start, scan):
+    found = ds.find_peak_rate(step(edge), {"late": 0.5}, precision=precision, start=start, scan=scan, replications=1,
+                              executor="serial")
+    assert found.rate <= edge
+    assert edge - found.rate <= precision
+    assert not found.violations
+    assert all(p.met == (p.rate_rps <= edge) for p in found.probes)
 
 
 def test_probes_of_a_replication_share_their_seed():
