@@ -1,7 +1,8 @@
 """The columns of saved tables: one definition for writers, the validator, Arrow and the documentation.
 
 Every table that a run directory holds, and every table that an object gives through Arrow, is described here once:
-:data:`REQUESTS`, :data:`SUMMARY` and :data:`CLAIMS`. ``Result.requests`` takes its dtype from :data:`REQUESTS` too.
+:data:`REQUESTS`, :data:`LAYERS`, :data:`SUMMARY` and
+:data:`CLAIMS`. ``Result.requests`` takes its dtype from :data:`REQUESTS` too.
 """
 
 from dataclasses import dataclass
@@ -178,6 +179,17 @@ SUMMARY = Schema("summary", "One row per metric and point (in replications.csv: 
     Column("origin", "string", "", "measured, modelled, synthetic, calibrated, derived or published", True),
 ))
 
+LAYERS = Schema("layers", "One row per request and layer that ran (`res.timeline.frame()`), by end time.", (
+    Column("accelerator", "string", "", "the one it ran on"),
+    Column("request_id", "int64", "1", "position in arrival order, from 0"),
+    Column("key", "string", "", "trace key or program"),
+    Column("layer", "int32", "1", "layer or stage, from 0"),
+    Column("batch", "int32", "1", "requests in the run"),
+    Column("start_s", "float64", _S, "start"),
+    Column("end_s", "float64", _S, "end"),
+    Column("n_preempt", "int32", "1", "times the request had been preempted by then"),
+))
+
 CLAIMS = Schema("claims", "One row per claim of a reproduction.", (
     Column("id", "string", "", "key in claims.toml"),
     Column("kind", "string", "", "ordering, ratio_range, crossover, monotone, closed_form, exact or bound"),
@@ -188,7 +200,7 @@ CLAIMS = Schema("claims", "One row per claim of a reproduction.", (
     Column("because", "string", "", "why that verdict is on record", True),
 ))
 
-TABLES = {s.name: s for s in (REQUESTS, SUMMARY, CLAIMS)}
+TABLES = {s.name: s for s in (REQUESTS, LAYERS, SUMMARY, CLAIMS)}
 """Every schema by name."""
 
 

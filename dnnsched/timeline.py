@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from . import schema
 from ._arrays import check_choice, check_int, replace_file
 from ._native import _sim
 from .config import info
+from .frames import Frame
 
 
 class Timeline:
@@ -84,6 +86,23 @@ class Timeline:
             if out is not raw:
                 out.close()
         return done
+
+    def frame(self):
+        """The layers as a table: the columns of :data:`dnnsched.schema.LAYERS`.
+
+        Returns
+        -------
+        dnnsched.frames.Frame
+        """
+        s = self.slices
+        return Frame(schema.LAYERS, {
+            "accelerator": (s["resource"], self.resources), "request_id": s["id"],
+            "key": (self.rows["key"][s["id"]], self.names), "layer": s["stage"], "batch": s["n"],
+            "start_s": s["t0_s"], "end_s": s["t1_s"], "n_preempt": s["n_preempt"]})
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        """Arrow PyCapsule interface of :meth:`frame`."""
+        return self.frame().__arrow_c_stream__(requested_schema)
 
     def plot(self, *, window=None, n=200, ax=None, by="request", title=None):
         """Draw the timeline (extra ``viz``).

@@ -421,6 +421,16 @@ def test_windows_on_the_command_line(tmp_path, capsys):
     assert not (tmp_path / "x").exists()
 
 
+def test_layers_as_a_table(run, tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    rows = pa.table(run.timeline).to_pylist()
+    keys = list(run.traces)
+    assert [(r["accelerator"], r["request_id"], r["key"], r["layer"], r["batch"], r["start_s"], r["end_s"])
+            for r in rows] == [("accelerator 0", int(s["id"]), keys[run.requests["model"][s["id"]]], int(s["stage"]), 1,
+                                float(s["t0_s"]), float(s["t1_s"])) for s in run.timeline.slices]
+    random_system(0).timeline().frame().write(tmp_path / "layers.csv")
+
+
 # --- figures --------------------------------------------------------------------------------------------
 
 def drawn(axis):
