@@ -11,7 +11,7 @@ ISA_LEVELS = ("generic", "avx2", "avx512", "avx512vnni", "amx")
 """Instruction-set levels, lowest first. Counts, integer kernels and the simulator give the same bytes at every level;
 floating-point kernels differ in the last bits, within the bound that each states."""
 
-_OPTIONAL = ("pandas", "matplotlib", "scipy", "sklearn", "tqdm", "torch", "onnx", "numba")
+_OPTIONAL = ("pandas", "matplotlib", "pyarrow", "gymnasium", "scipy", "sklearn", "tqdm", "torch", "onnx", "numba")
 
 
 @functools.cache

@@ -168,7 +168,7 @@ class Result(_Run):
         self.timeline = None if slices is None else self._timeline(slices)
 
     def _timeline(self, slices):
-        names = ("arrival_s", "first_start_s", "finish_s", "deadline_s", "status", "n_preempt")
+        names = ("request_id", "arrival_s", "first_start_s", "finish_s", "deadline_s", "status", "n_preempt")
         rows = {name: self.requests[name] for name in names} | {"key": self.requests["model"]}
         about = {**{k: v for k, v in self.config.items() if k != "record"}, "workload": self.workload_meta,
                  "notes": self.notes}

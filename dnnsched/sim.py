@@ -342,7 +342,7 @@ class Simulation:
             raise StateError("timeline: a system with sources; run the workload through dnnsched.simulate")
         arrival, deadline, program = (np.concatenate(c) for c in zip(*self._fed, strict=True)) if self._fed else (
             np.zeros(0), np.zeros(0), np.zeros(0, np.int32))
-        rows = {"arrival_s": arrival, "deadline_s": deadline, "key": program}
+        rows = {"request_id": np.arange(len(arrival)), "arrival_s": arrival, "deadline_s": deadline, "key": program}
         rows |= {c: self.columns[c][:len(arrival)] for c in ("first_start_s", "finish_s", "status", "n_preempt")}
         if names is None:
             names = [f"program {i}" for i in range(self._programs)]

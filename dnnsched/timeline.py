@@ -23,13 +23,13 @@ class Timeline:
     Attributes
     ----------
     slices : ndarray
-        Structured, by end time: t0_s, t1_s (seconds), id (request), resource, stage (layer), program (trace key),
-        n (requests in the run), pool, n_preempt (times the request had been preempted by then).
+        Structured, by end time: t0_s, t1_s (seconds), id (row of the request), resource, stage (layer), program (trace
+        key), n (requests in the run), pool, n_preempt (times the request had been preempted by then).
     lost : int
         Slices beyond the bound that the run did not keep.
     rows : dict of str to ndarray
-        Per request: arrival_s, first_start_s, finish_s (NaN: never), deadline_s (float64, seconds), status (uint8),
-        key (int32, position in `names`), n_preempt (int32).
+        Per request: request_id (int64; differs from the row in closed loops only), arrival_s, first_start_s, finish_s
+        (NaN: never), deadline_s (float64, seconds), status (uint8), key (int32, position in `names`), n_preempt (int32).
     names : list of str
         What requests are grouped by: trace keys or programs.
     models : list of str
@@ -50,8 +50,9 @@ class Timeline:
 
         Accelerators are threads with one slice per layer (or batch); requests are async spans from arrival to their
         end, grouped by trace key, with flows to their first slice, markers for preemptions, missed deadlines and
-        dropped requests, and counters of accelerators at work and of running and waiting requests. Where the
-        artifact's clock moves back, slices of one accelerator overlap; the file's ``otherData`` says so in its notes.
+        dropped requests, and counters of accelerators at work and of running and waiting requests. Requests are
+        numbered by their row. Where the artifact's clock moves back, slices of one accelerator overlap; the file's
+        ``otherData`` says so in its notes.
 
         Parameters
         ----------
@@ -96,7 +97,7 @@ class Timeline:
         """
         s = self.slices
         return Frame(schema.LAYERS, {
-            "accelerator": (s["resource"], self.resources), "request_id": s["id"],
+            "accelerator": (s["resource"], self.resources), "request_id": self.rows["request_id"][s["id"]],
             "key": (self.rows["key"][s["id"]], self.names), "layer": s["stage"], "batch": s["n"],
             "start_s": s["t0_s"], "end_s": s["t1_s"], "n_preempt": s["n_preempt"]})
 
