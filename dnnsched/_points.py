@@ -15,11 +15,13 @@ import math
 import pathlib
 import textwrap
 import types
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 
 import numpy as np
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 _SCHEDULER_NAMES = ("scheduler", "policy")
 
 
@@ -106,7 +108,7 @@ def key(point):
 
 def text_of(value):
     """JSON text of a canonical value: sorted names, no spaces, ASCII."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _encode(value)
 
 
 def canonical(value, where, depth=0):
@@ -295,7 +297,8 @@ def labels(values):
     """Labels of an axis' values, told apart: where two would read the same, their keys."""
     values = list(values)
     made = [label(v) for v in values]
-    return [text if made.count(text) == 1 else text_of(canonical(v, "axis"))
+    count = Counter(made)
+    return [text if count[text] == 1 else text_of(canonical(v, "axis"))
             for text, v in zip(made, values, strict=True)]
 
 

@@ -1,11 +1,13 @@
 """``dnnsched sweep``: the configuration, resuming, refusals, and the same numbers as the Python call."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -153,3 +155,11 @@ def test_the_example_of_the_documentation_is_accepted():
     data = tomllib.loads("\n".join(line[4:] for line in sweepconfig.__doc__.partition("::\n")[2].partition(
         "\nAny key")[0].splitlines()))
     assert len(sweepconfig.parse(data).points) == 12
+
+
+@pytest.mark.parametrize("page", ["cli.md", "concepts/sweeps.md"])
+def test_the_examples_of_the_pages_are_accepted(page):
+    text = (Path(__file__).resolve().parent.parent / "docs" / page).read_text(encoding="utf-8")
+    blocks = [b for b in re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if "[sweep]" in b]
+    assert len(blocks) == 1
+    assert len(sweepconfig.parse(tomllib.loads(blocks[0])).points) in (6, 9)

@@ -81,7 +81,8 @@ def lines(found, metric, x, by=None, level=0.95, width=3.4, height=2.4):
             short = x.rpartition(".")[2]
             ax.set_xlabel(_SHORT.get(short, short) + _AXIS_UNITS.get(short, ""))
             if setting:
-                ax.set_title(", ".join(f"{a.rpartition('.')[2]} = {v}" for a, v in zip(rest, setting, strict=True)))
+                names_of = (_SHORT.get(a.rpartition(".")[2], a.rpartition(".")[2]) for a in rest)
+                ax.set_title(", ".join(f"{a} = {v}" for a, v in zip(names_of, setting, strict=True)))
         for ax in list(axes.flat)[len(panels):]:
             ax.set_visible(False)
         for row in axes:
@@ -101,6 +102,7 @@ def _line(ax, found, metric, x, chosen, name, number, level):
     bars = np.nan_to_num(np.vstack([middle - low, high - middle])) if len(good) else np.zeros((2, 0))
     plain = name.split(" ")[0] if name in style.NAMES else name
     ax.errorbar([found.points[i][x] for i in good], middle, yerr=bars, capsize=2.0, elinewidth=0.8,
+                markeredgecolor="white", markeredgewidth=0.4,
                 color=style.COLORS.get(plain, _COLORS[number % len(_COLORS)]),
                 marker=style.MARKERS.get(plain, _MARKERS[number % len(_MARKERS)]),
                 label=style.NAMES.get(name, name) or None)
