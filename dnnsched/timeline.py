@@ -29,7 +29,8 @@ class Timeline:
         Slices beyond the bound that the run did not keep.
     rows : dict of str to ndarray
         Per request: request_id (int64; differs from the row in closed loops only), arrival_s, first_start_s, finish_s
-        (NaN: never), deadline_s (float64, seconds), status (uint8), key (int32, position in `names`), n_preempt (int32).
+        (NaN: never), deadline_s (float64, seconds), status (uint8), key (int32, position in `names`) and n_preempt
+        (int32).
     names : list of str
         What requests are grouped by: trace keys or programs.
     models : list of str
