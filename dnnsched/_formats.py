@@ -248,3 +248,26 @@ _ALL = (
 )
 
 FORMATS = {fmt.name: fmt for fmt in _ALL}
+
+
+def markdown():
+    """Every format with its columns, for the documentation."""
+    parts = []
+    for fmt in FORMATS.values():
+        packed = {"csv": "CSV" if fmt.header else "CSV without a header line", "jsonl": "JSON Lines",
+                  "mlperf": "LoadGen's trace events"}[fmt.container]
+        packed = "CSV, JSON Lines or Parquet" if fmt.name == "dnnsched" else packed
+        facts = [packed, f"from {fmt.source}" if fmt.source else "", f"licence: {fmt.licence}" if fmt.licence else "",
+                 f"cite {fmt.citation}" if fmt.citation else ""]
+        rules = ["Times count from the first request." if fmt.origin else "Times are those of the file."]
+        rules += ["Arrival is the end minus the duration."] if fmt.start else []
+        rules += ["Rows are sorted by arrival."] if fmt.sorts else ["Rows must be in order of arrival."]
+        if fmt.failed:
+            rules.append(f"Failed requests: {fmt.failed_doc}; `failures=` must say `\"keep\"` or `\"drop\"`.")
+        lines = ["| column | field | type | unit in the file | may be missing | may be empty | meaning |",
+                 "|---|---|---|---|---|---|---|"]
+        lines += [f"| `{c.name}` | `{c.field}` | {c.kind} | {c.unit or '-'} | {'yes' if c.optional else 'no'} | "
+                  f"{'yes' if c.nullable else 'no'} | {c.doc} |" for c in fmt.columns]
+        parts.append(f"### `{fmt.name}`: {fmt.title}\n\n{'; '.join(filter(None, facts))}. {' '.join(rules)}\n\n"
+                     + "\n".join(lines) + "\n")
+    return "\n".join(parts)

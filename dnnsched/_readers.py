@@ -354,6 +354,30 @@ def stream_csv(path, ts, *, format=None, chunk=65536, n=None, time_scale=1.0, fa
                       limit=None if n is None else check_int(n, "n", 1), time_scale=time_scale, failures=failures)
 
 
+def read_trace(path, traces, *, format=None, **options):
+    """Requests of a file of any known format.
+
+    Parameters
+    ----------
+    path : str or path
+    traces : TraceSet
+    format : str, optional
+        Name of the format, see ``dnnsched list formats``; default: told by the header.
+    **options
+        As for the format's own reader, such as :func:`read_requests`.
+
+    Returns
+    -------
+    Workload
+
+    Raises
+    ------
+    FormatError
+        The file fits no known format; else naming file, line and column.
+    """
+    return read(find_format(path, format), path, traces, **options)
+
+
 def load_csv(path, traces):
     """Workload of a CSV file that :meth:`Workload.save` wrote: key, sample and deadline are needed."""
     fmt = FORMATS["dnnsched"]

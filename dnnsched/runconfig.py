@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from dnnsched import plugins
 from dnnsched.errors import FormatError
 
-ARRIVALS = ("poisson", "gamma", "mmpp", "periodic")
+RECORDED = ("azure_conv", "azure_code", "file")
+ARRIVALS = ("poisson", "gamma", "mmpp", "periodic", *RECORDED)
 SEMANTICS = ("paper", "artifact")
 
 
@@ -26,11 +27,12 @@ class WorkloadConfig:
     traces : str
         Name of an embedded trace set or path of a saved one.
     arrivals : str
-        ``"poisson"``, ``"gamma"`` (needs `cv`), ``"mmpp"``, ``"periodic"``, or the name of a plug-in.
+        ``"poisson"``, ``"gamma"`` (needs `cv`), ``"mmpp"``, ``"periodic"``, ``"azure_conv"`` and ``"azure_code"``
+        (synthetic stand-ins), ``"file"`` (needs `file`), or the name of a plug-in.
     rate, rho : float or None
-        Exactly one: requests per second, or offered load.
+        Exactly one: requests per second, or offered load. A file and the stand-ins need none: they have a rate.
     n : int
-        Requests.
+        Requests; of a file the first n.
     slo_multiplier : float
     slo_base : str or None
         ``"request"`` or ``"model"``; default by `semantics`.
@@ -45,6 +47,12 @@ class WorkloadConfig:
         Target of the server scenario, seconds.
     min_duration_s : float or None
         Minimum time of a scenario, seconds; default 600.
+    file : str or None
+        Request file of a known format.
+    format : str or None
+        Its format; default: told by its header.
+    failures : str or None
+        ``"keep"`` or ``"drop"``, for formats that record failed requests.
     """
 
     traces: str
@@ -59,6 +67,9 @@ class WorkloadConfig:
     scenario: str | None = None
     latency_s: float | None = None
     min_duration_s: float | None = None
+    file: str | None = None
+    format: str | None = None
+    failures: str | None = None
 
 
 @dataclass(frozen=True)
@@ -183,12 +194,18 @@ def parse(data, source="config"):
         known = tuple(p.name for p in plugins.find("workloads"))
         _choice(where, "arrivals", workload.arrivals, (*ARRIVALS, *known))
     _choice(where, "semantics", workload.semantics, SEMANTICS)
+    given = (workload.rate is not None) + (workload.rho is not None)
     if workload.scenario is not None:
         _scenario(where, table)
-    elif (workload.rate is None) == (workload.rho is None):
+    elif given > 1 or (given == 0 and workload.arrivals not in RECORDED):
         raise ConfigError(f"{where}: expected exactly one of rate, rho")
     elif workload.latency_s is not None or workload.min_duration_s is not None:
         raise ConfigError(f"{where}: latency_s and min_duration_s need a scenario")
+    if (workload.file is not None) != (workload.arrivals == "file"):
+        raise ConfigError(f"{where}.file: needed by arrivals = \"file\" and by nothing else")
+    for key in ("format", "failures"):
+        if getattr(workload, key) is not None and workload.file is None:
+            raise ConfigError(f"{where}.{key}: for arrivals = \"file\" only")
     for key in ("rate", "rho", "slo_multiplier", "cv", "latency_s", "min_duration_s"):
         if getattr(workload, key) is not None:
             _at_least(where, key, getattr(workload, key), 0, strict=True)

@@ -8,7 +8,7 @@ from dnnsched import _executors, plugins, scenarios, schedulers, sim, traces, wo
 from dnnsched.report import document, progress, provenance
 from dnnsched.report.results import METRICS, Point, Results, origin_of, reported
 from dnnsched.report.tables import Table, with_interval
-from dnnsched.runconfig import ARRIVALS
+from dnnsched.runconfig import ARRIVALS, RECORDED
 from dnnsched.statistics import mean_interval, paired_difference
 
 _SHOWN = ("antt", "violation_rate", "throughput_rps", "latency_p99_s", "utilization", "offered_load")
@@ -26,6 +26,10 @@ def _build_workload(w, ts, seed):
                "semantics": w.semantics, "rng": seed}
     if w.cv is not None:
         options["cv"] = w.cv
+    if w.arrivals == "file":
+        return workloads.read_trace(w.file, ts, format=w.format, failures=w.failures, **options)
+    if w.arrivals in RECORDED:
+        return workloads.azure_like(w.arrivals.removeprefix("azure_"), ts, **options)
     builder = getattr(workloads, w.arrivals) if w.arrivals in ARRIVALS else plugins.load("workloads", w.arrivals)
     return builder(ts, **options)
 
@@ -94,7 +98,8 @@ def run(config, *, jobs=None, quiet=True, save_requests=False):
         Without claims.
     """
     recorder = provenance.Recorder(config.record(), seeds=range(config.seed, config.seed + config.replications),
-                                   inputs=[config.workload.traces] if os.path.isfile(config.workload.traces) else [])
+                                   inputs=[path for path in (config.workload.traces, config.workload.file)
+                                           if path is not None and os.path.isfile(path)])
     ts = traces.load(config.workload.traces)
     notes, kept = [], {}
 
@@ -116,6 +121,7 @@ def run(config, *, jobs=None, quiet=True, save_requests=False):
     finally:
         bar.close()
     rows = [row for part in parts for row in part]
+    recorder.citations = list(kept[0][2].meta.get("data_citations", ()))
     values = {}
     for label, metrics, remarks, _ in rows:
         notes += [n for n in remarks if n not in notes]

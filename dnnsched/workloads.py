@@ -60,6 +60,7 @@ from dnnsched._readers import (
     read_mooncake_table,
     read_requests,
     read_requests_table,
+    read_trace,
     read_vidur,
     read_vidur_table,
     stream_csv,
@@ -74,8 +75,8 @@ __all__ = [
     "read_azure_functions", "read_azure_functions_table", "read_azure_llm", "read_azure_llm_table", "read_azure_lmm",
     "read_azure_lmm_table", "read_bailian", "read_bailian_table", "read_burstgpt", "read_burstgpt_table",
     "read_mlperf", "read_mlperf_table", "read_mooncake", "read_mooncake_table", "read_requests",
-    "read_requests_table", "read_vidur", "read_vidur_table", "slice_trace", "stream_csv", "stream_poisson",
-    "trace_stats",
+    "read_requests_table", "read_trace", "read_vidur", "read_vidur_table", "slice_trace", "stream_csv",
+    "stream_poisson", "trace_stats",
 ]
 
 _PYTHON_RANDOM = "python-random:"

@@ -24,7 +24,7 @@ version = release = dnnsched.__version__
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax", "numpydoc", "myst_nb"]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_templates", "conf.py", "jupyter_execute", "generated/schema.md"]
+exclude_patterns = ["_build", "_templates", "conf.py", "jupyter_execute", "generated/schema.md", "generated/formats.md"]
 html_theme = "pydata_sphinx_theme"
 html_title = "dnnsched"
 html_show_sourcelink = False
@@ -98,7 +98,16 @@ def draw_timeline():
     style.save(result.timeline.plot(n=60), HERE / "generated" / "timeline")
 
 
+def write_formats():
+    """The formats of request files, from their one definition."""
+    from dnnsched import _formats
+
+    (HERE / "generated").mkdir(exist_ok=True)
+    (HERE / "generated" / "formats.md").write_text(_formats.markdown(), encoding="utf-8")
+
+
 copy_notebooks()
 write_cli_help()
 write_schemas()
 draw_timeline()
+write_formats()

@@ -145,3 +145,22 @@ def test_kernel_scoreboard_pairs_neighbours(kernel_bench):
     assert {"count", "csr"} <= set(kernel_bench.board.families())
     with pytest.raises(SystemExit):
         kernel_bench.main(["no_family"])
+
+
+@pytest.mark.toolchain
+def test_readers(tmp_path, capsys, monkeypatch):
+    """Every route reads every row in its own process; the table ends with the gates that were missed."""
+    pytest.importorskip("pyarrow")
+    readers = script("bench_readers")
+    monkeypatch.setattr(readers, "ROUTES", ("pyarrow", "stdlib", "stream"))
+    out = tmp_path / "board.json"
+    code = readers.main(["--rows", "20000", "--repeats", "1", "--json", str(out)])
+    board = json.loads(out.read_text(encoding="utf-8"))
+    assert [row["route"] for row in board["board"]] == ["pyarrow", "stdlib", "stream"]
+    assert {row["rows"] for row in board["board"]} == {20_000}
+    assert code == (1 if board["missed"] else 0)
+    assert "x pyarrow" in capsys.readouterr().out
+    monkeypatch.setattr(readers, "MB_PER_S", 1e9)
+    monkeypatch.setattr(readers, "ROUTES", ("pyarrow",))
+    assert readers.main(["--rows", "2000", "--repeats", "1"]) == 1
+    assert "missed: " in capsys.readouterr().out

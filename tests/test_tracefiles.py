@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import http.server
+import json
 import os
 import sys
 import threading
@@ -83,6 +84,42 @@ def test_command_line_converts_describes_and_cuts(tmp_path, capsys):
     assert sorted(p.name for p in tmp_path.iterdir()) == before
     assert main(["list", "formats"]) == 0
     assert "alibaba_genai" in capsys.readouterr().out
+
+
+RUN = """replications = 2
+[workload]
+traces = "multi-attnn"
+n = 3
+[[scheduler]]
+name = "fcfs"
+"""
+
+
+def test_runs_on_a_file_carry_its_citation(tmp_path, capsys, monkeypatch):
+    from dnnsched.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    source = sample_file(tmp_path, "burstgpt")
+    write(tmp_path / "run.toml", RUN)
+    file = ["--set", "workload.arrivals=file", "--set", f"workload.file={source.name}"]
+    assert main(["run", "run.toml", *file, "--set", "workload.failures=drop", "--out", "a", "--quiet"]) == 0
+    record = json.loads((tmp_path / "a" / "run.json").read_text())
+    wanted = _formats.FORMATS["burstgpt"].citations
+    assert record["provenance"]["data_citations"] == wanted
+    assert source.name in record["provenance"]["inputs"]
+    assert f"## Data\n\n- {wanted[0]}" in (tmp_path / "a" / "report.md").read_text()
+    assert main(["run", "run.toml", "--set", "workload.arrivals=azure_code", "--out", "b", "--quiet"]) == 0
+    assert "synthetic, calibrated to" in (tmp_path / "b" / "report.md").read_text()
+    capsys.readouterr()
+    load = ["--set", "workload.rho=1", "--set"]
+    for more, code, message in ((file, 2, "failures: expected 'keep' or 'drop'"),
+                                (["--set", "workload.file=x.csv"], 2, "exactly one of rate, rho"),
+                                ([*load, "workload.file=x.csv"], 2, "workload.file: needed"),
+                                ([*load, "workload.format=vidur"], 2, "workload.format: for"),
+                                ([*file[:3], "workload.file=none.csv"], 3, "no such file")):
+        assert main(["run", "run.toml", *more, "--out", "c", "--quiet"]) == code, more
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
 
 
 # --- stand-ins for the Azure traces ----------------------------------------------------------------
