@@ -5,6 +5,8 @@ import traceback
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sim_cases import random_case, workload
 
 import dnnsched as ds
@@ -135,6 +137,38 @@ def test_kind_changes_the_queue_not_the_schedule(mine):
             results.append(run(requests, tables, scheduler).requests)
         for other in results[1:]:
             np.testing.assert_array_equal(results[0], other, err_msg=f"seed {seed}")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.5, 1e300, np.inf, -np.inf, 5e-324]), min_size=1, max_size=41))
+def test_the_least_score_runs_and_ties_go_to_the_earlier_place(scores):
+    """Every length around the blocks in which the engine searches; -0.0 and 0.0 are equal."""
+    from oracle_artifact import Tables
+
+    class Fixed:
+        kind = "time"
+
+        def score(self, v):
+            return np.array(scores)[v.job.astype(int)]
+
+    tables = Tables([[[1.0]]], [None], ["m"])
+    order = run([(0.0, 0, 0, 1.0, 9.0)] * len(scores), tables, Fixed()).requests["finish_s"].argsort(kind="stable")
+    assert order.tolist() == sorted(range(len(scores)), key=lambda i: scores[i])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 9, 17])
+def test_a_nan_is_found_at_every_place(n):
+    from oracle_artifact import Tables
+
+    for at in range(n):
+        class Nan:
+            kind = "pick"
+
+            def score(self, v, at=at):
+                return np.where(v.job == at, np.nan, -v.job)
+
+        with pytest.raises(ds.StateError, match=f"NaN at t = 0 s .*request {at}\\b"):
+            run([(0.0, 0, 0, 1.0, 9.0)] * n, Tables([[[1.0]]], [None], ["m"]), Nan())
 
 
 def test_true_latencies_need_the_oracle_flag():
