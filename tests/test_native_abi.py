@@ -1,6 +1,7 @@
 """The flat policy ABI: which callables are accepted, which signatures, ds.features, and how they move."""
 
 import ctypes
+import os
 import pickle
 import re
 import subprocess
@@ -93,7 +94,7 @@ def test_no_package_is_imported():
     assert not {"numba", "cffi", "_cffi_backend", "scipy"} & set(sys.modules), "use"
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True,
-                   env={"PYTHONPATH": str(Path(__file__).parent)})
+                   env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)})
 
 
 # --- wrong signatures --------------------------------------------------------------------------------------------
