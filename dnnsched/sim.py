@@ -48,7 +48,7 @@ def _record(name, columns):
 
 
 STAGE = _record("stage", [("pool", "i4"), ("hold", "i4"), ("delay", "i4"), ("state", "i4"), ("conf", "i4"),
-                          ("load", "i4"), ("hold_off", "i8"), ("delay_off", "i8")])
+                          ("load", "i4"), ("hold_off", "i8"), ("delay_off", "i8"), ("flags", "u4")])
 PROGRAM = _record("program", [("stage0", "i4"), ("n_stage", "i4"), ("est", "i4"), ("next", "i4"), ("iso", "i4"),
                               ("gamma", "i4"), ("alone", "i4"), ("conf", "i4")])
 POOL = _record("pool", [("res0", "i4"), ("res1", "i4"), ("max_batch", "i4"), ("external", "i4"), ("cap", "i8"),
@@ -164,7 +164,8 @@ class System:
         ----------
         stages : sequence of dict
             Each with ``pool`` and optionally ``hold``, ``delay`` (tables, with ``hold_column``, ``delay_column``),
-            ``state``, ``conf`` (column of the confidence table), ``load``.
+            ``state``, ``conf`` (column of the confidence table), ``load``, ``credit_end`` (true: a closed loop gets
+            its credit back when the stage ends and the job goes on).
         remaining, next, isolated, gamma : int
             Estimate tables [sample][stage] for the scheduler's view.
         alone : int
@@ -173,13 +174,13 @@ class System:
             Table [sample][column].
         """
         stage0 = len(self.stages)
-        known = {"pool", "hold", "delay", "hold_column", "delay_column", "state", "conf", "load"}
+        known = {"pool", "hold", "delay", "hold_column", "delay_column", "state", "conf", "load", "credit_end"}
         for i, st in enumerate(stages):
             if set(st) - known or "pool" not in st:
                 raise ValueError(f"stages[{i}]: expected 'pool' and any of {sorted(known)}, got {sorted(st)}")
             self.stages.append((st["pool"], st.get("hold", -1), st.get("delay", -1), st.get("state", STATE_NONE),
                                 st.get("conf", -1), st.get("load", 1), st.get("hold_column", 0),
-                                st.get("delay_column", 0)))
+                                st.get("delay_column", 0), int(bool(st.get("credit_end", False)))))
         self.programs.append((stage0, len(self.stages) - stage0, remaining, next, isolated, gamma, alone, confidence))
         return len(self.programs) - 1
 
@@ -191,7 +192,8 @@ class System:
     def source(self, row0, n, *, window=1, burst=1, think=-1, think_column=0, until_s=math.inf, n_min=0):
         """Add a closed loop: rows `row0` to ``row0 + n - 1`` are released by credits.
 
-        Every row out holds one of `window` credits from the moment it is chosen until it ends. At first all credits
+        Every row out holds one of `window` credits from the moment it is chosen until it ends, or ends a stage with
+        ``credit_end``. At first all credits
         are there and rows are released at their arrivals. Whenever `burst` credits have come back, the next `burst`
         rows are chosen and released together, `think` seconds later (read for the first of them), but not before the
         arrival of the last. Their deadlines count from the release. Sources are added in the order of their rows;

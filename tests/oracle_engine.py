@@ -58,6 +58,7 @@ class Stage:
     delay_off: int = 0
     state: int = -1
     conf: int = -1
+    credit_end: bool = False
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """The engine's Python twin with closed loops: rows released by the credits of sources.
 
-Written from the contract: a source has `window` credits; a row holds one from the moment it is chosen until it ends;
+Written from the contract: a source has `window` credits; a row holds one from the moment it is chosen until it ends,
+or ends a stage with `credit_end` and goes on;
 whenever `burst` credits are back the next `burst` rows are chosen and released together, after the think time of the
 first of them and not before the arrival of the last; their deadlines count from the release; the source ends with
 its rows, or when `n_min` rows are chosen and one of them is due at `until` or later.
@@ -10,7 +11,7 @@ import heapq
 import math
 from dataclasses import dataclass, replace
 
-from oracle_engine import MOVE, Engine, Table
+from oracle_engine import DROP, EXIT, FAIL, MOVE, Engine, Table
 
 
 @dataclass
@@ -36,7 +37,7 @@ class ClosedEngine(Engine):
         self.left = {id(s): list(range(s.row0, s.row0 + s.n)) for s in self.sources}
         self.credits = {id(s): s.window for s in self.sources}
         self.due = {id(s): -math.inf for s in self.sources}
-        self.pending, self.released = 0, {}
+        self.pending, self.released, self.credited = 0, {}, set()
         self.all_rows = rows
         self.rows = [rows[row] for row in self.open_rows]
 
@@ -84,9 +85,19 @@ class ClosedEngine(Engine):
         self.released[index] = row.arrival
         super().begin(index, row)
 
+    def outcome(self, job, stage, pool):
+        answer = super().outcome(job, stage, pool)
+        if stage.credit_end and answer not in (EXIT, FAIL, DROP):
+            self.credit(job)
+        return answer
+
     def finish(self, job, status):
         super().finish(job, status)
+        self.credit(job)
+
+    def credit(self, job):
         s = self.owned.get(job.index)
-        if s is not None:
+        if s is not None and job.index not in self.credited:
+            self.credited.add(job.index)
             self.credits[id(s)] += 1
             self.choose(s)

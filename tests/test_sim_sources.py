@@ -19,6 +19,9 @@ class LoopCase(Case):
 
     def __init__(self, seed, corners=False):
         super().__init__(seed, corners)
+        for program in self.programs:
+            for stage in program["stages"]:
+                stage["credit_end"] = stage["pool"] != twin.DELAY and self.rnd.random() < 0.15
         rnd, at, self.sources = self.rnd, self.rnd.choice([0, 0, 0, 2]), []
         while at < self.n and len(self.sources) < 3:
             n = rnd.randint(1, self.n - at) if rnd.random() < 0.6 else self.n - at

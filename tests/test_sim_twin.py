@@ -260,7 +260,8 @@ class Case:
         for program in self.programs:
             stages = [twin.Stage(s["pool"], self.tables[s["hold"][0]] if s["hold"][0] >= 0 else None,
                                  self.tables[s["delay"][0]] if s["delay"][0] >= 0 else None, s["load"], s["hold"][1],
-                                 s["delay"][1], s["state"], s["conf"]) for s in program["stages"]]
+                                 s["delay"][1], s["state"], s["conf"], s.get("credit_end", False))
+                      for s in program["stages"]]
             programs.append(twin.Program(stages, program["remaining"], program["next"], program["isolated"],
                                          program["gamma"]))
         pools = [twin.Pool(twin_policy(p["policy"]), p["resources"], p["cap"], p["timer"], p["speeds"], p["states"])
@@ -334,7 +335,7 @@ class EngineRun:
         for program in case.programs:
             stages = [{"pool": s["pool"] if not isinstance(s["pool"], tuple) else sim.home(s["pool"][1]),
                        "hold": table(*s["hold"]), "delay": table(*s["delay"]), "state": s["state"], "conf": s["conf"],
-                       "load": s["load"]} for s in program["stages"]]
+                       "load": s["load"], "credit_end": s.get("credit_end", False)} for s in program["stages"]]
             known = {}
             for name in ("remaining", "next", "isolated", "gamma"):
                 rows = program[name] if name != "isolated" else [[x] * len(stages) for x in program[name]]

@@ -30,28 +30,23 @@ damage(fuzz_in *in, kit *k)
     dns_res_spec *r = &k->res[any_of(in, k->sys.n_resource)];
     dns_table *t = &k->tables[any_of(in, k->sys.n_table)];
     dns_scenario *c = &k->scenario[fuzz_int(in, 0, 3)];
-    dns_source *o = &k->sources[0];
     const int64_t row = fuzz_int(in, 0, MAX_ROWS - 1), axis = fuzz_int(in, 0, DNS_N_AXIS - 1);
-    int32_t *const i32[] = {&st->pool,       &st->hold,      &st->delay,       &st->state,
-                            &st->conf,       &st->load,      &g->stage0,       &g->n_stage,
-                            &g->est,         &g->next,       &g->iso,          &g->gamma,
-                            &g->alone,       &g->conf,       &p->res0,         &p->res1,
-                            &p->external,    &r->state,      &c->op,           &c->target,
-                            &t->pos_shift,   &k->home[0],    &k->pos0[row],    &k->program[row],
-                            &k->sample[row], &k->owner[row], &k->exit_at[row], &o->think};
-    int64_t *const i64[] = {&st->hold_off, &st->delay_off, &p->cap,      &t->by[axis],
-                            &t->ext[axis], &o->row0,       &o->n,        &o->window,
-                            &o->burst,     &o->n_min,      &o->think_off};
+    int32_t *const i32[] = {&st->pool,       &st->hold,      &st->delay,      &st->state,
+                            &st->conf,       &st->load,      &g->stage0,      &g->n_stage,
+                            &g->est,         &g->next,       &g->iso,         &g->gamma,
+                            &g->alone,       &g->conf,       &p->res0,        &p->res1,
+                            &p->external,    &r->state,      &c->op,          &c->target,
+                            &t->pos_shift,   &k->home[0],    &k->pos0[row],   &k->program[row],
+                            &k->sample[row], &k->owner[row], &k->exit_at[row]};
+    int64_t *const i64[] = {&st->hold_off, &st->delay_off, &p->cap, &t->by[axis], &t->ext[axis]};
     double *const f64[] = {&p->timer_s,        &r->speed,
                            &r->switch_const_s, &c->t_s,
                            &c->value,          &k->thresholds[0],
                            &k->arrival[row],   &k->deadline[row],
-                           &k->priority[row],  &k->user[row * DNS_N_USER],
-                           &o->until_s};
+                           &k->priority[row],  &k->user[row * DNS_N_USER]};
     int32_t *const counts[] = {&k->sys.n_pool,    &k->sys.n_resource, &k->sys.n_stage,
                                &k->sys.n_program, &k->sys.n_scenario, &k->sys.n_table,
-                               &k->sys.n_owner,   &k->sys.n_column,   &k->sys.n_home,
-                               &k->sys.n_source};
+                               &k->sys.n_owner,   &k->sys.n_column,   &k->sys.n_home};
     enum {
         N32 = sizeof i32 / sizeof *i32,
         N64 = sizeof i64 / sizeof *i64,
@@ -73,6 +68,33 @@ damage(fuzz_in *in, kit *k)
     else { /* a count may only shrink */
         int32_t *n = counts[what - N32 - N64 - NF];
         *n = (int32_t)fuzz_int(in, -1, *n < 0 ? 0 : *n);
+    }
+}
+
+/* The same for the first source, a stage's flags and the number of sources. */
+static void
+damage_source(fuzz_in *in, kit *k)
+{
+    dns_source *o = &k->sources[0];
+    int64_t *const i64[] = {&o->row0, &o->n, &o->window, &o->burst, &o->n_min, &o->think_off};
+    enum { N64 = sizeof i64 / sizeof *i64 };
+    const int64_t what = fuzz_int(in, 0, N64 + 3);
+    const bool near = fuzz_int(in, 0, 1) == 0;
+    const int64_t value = near ? fuzz_int(in, -2, 30) : fuzz_int(in, INT64_MIN, INT64_MAX);
+    if (what < N64) {
+        *i64[what] = value;
+    }
+    else if (what == N64) {
+        o->think = (int32_t)value;
+    }
+    else if (what == N64 + 1) {
+        o->until_s = near ? -0.25 : fuzz_any_double(in);
+    }
+    else if (what == N64 + 2) {
+        k->stages[any_of(in, k->sys.n_stage)].flags = (uint32_t)value;
+    }
+    else {
+        k->sys.n_source = (int32_t)fuzz_int(in, -1, k->sys.n_source);
     }
 }
 
@@ -162,7 +184,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     gen_case(&in, k, isa, MAX_ROWS);
     k->pools[0].external = outside;
     for (int64_t i = 0; i < damages; i++) {
-        damage(&in, k);
+        if (k->sys.n_source > 0 && fuzz_int(&in, 0, 3) == 0) {
+            damage_source(&in, k);
+        }
+        else {
+            damage(&in, k);
+        }
     }
     const int64_t n = k->work.n;
     kit_wire(k);

@@ -81,6 +81,8 @@ check_stage(const dns_sim *s, int32_t i, uint8_t *timed, dns_error *err)
         (int)st->state);
     BAD(st->conf < -1 || st->conf >= s->sys.n_column, DNS_ERR_VALUE, i,
         "stage %d: no confidence column %d", (int)i, (int)st->conf);
+    BAD((st->flags & ~DNS_STAGE_CREDIT_END) != 0 || (st->flags != 0 && st->pool == DNS_POOL_DELAY),
+        DNS_ERR_VALUE, i, "stage %d: bad flags %u", (int)i, (unsigned)st->flags);
     BAD(st->load < 0, DNS_ERR_VALUE, i, "stage %d: negative load", (int)i);
     DNS_TRY(dns_sim_check_reach(s, st->hold, st->hold_off, 1, "stage", i, err));
     DNS_TRY(dns_sim_check_reach(s, st->delay, st->delay_off, 1, "stage", i, err));

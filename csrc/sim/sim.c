@@ -28,8 +28,8 @@ watches(const dns_pool_spec *p)
 static bool
 observed(const dns_sim *s, const dns_stage *st, const dns_stage *next)
 {
-    if (st->delay >= 0 || st->conf >= 0 || st->pool != next->pool || st->state != next->state ||
-        st->pool == DNS_POOL_DELAY) {
+    if (st->delay >= 0 || st->conf >= 0 || st->flags != 0 || st->pool != next->pool ||
+        st->state != next->state || st->pool == DNS_POOL_DELAY) {
         return true;
     }
     if (st->pool >= 0) {

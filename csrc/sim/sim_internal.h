@@ -40,6 +40,7 @@ typedef struct sim_job {
     int32_t program, sample, owner, pos0, exit_at;
     int32_t k, stop; /* current stage; first later stage whose beginning the loop must see */
     int32_t n_preempt, last_res, variant, pool;
+    bool credited;    /* its source has the credit back */
     bool live, fresh; /* fresh: not yet started since it entered its pool */
 } sim_job;
 

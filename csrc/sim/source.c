@@ -1,8 +1,8 @@
 /* Closed loops: rows released by credits.
  *
  * A source owns a range of rows and `window` credits. A row holds a credit from the moment it is
- * chosen until it ends. Whenever `burst` credits are back, the next `burst` rows are chosen at once
- * and one MOVE event (id = the first of them) releases them
+ * chosen until it ends, or ends a stage that gives it back. Whenever `burst` credits are back, the
+ * next `burst` rows are chosen at once and one MOVE event (id = the first of them) releases them
  *
  *   at max(now + think of the first, arrival of the last),
  *
@@ -142,7 +142,7 @@ dns_sim_begin_sources(dns_sim *s)
     return DNS_OK;
 }
 
-/* A row has ended now; nothing happens if it is an open one. O(log sources). */
+/* A row gives its credit back now; nothing happens if it is an open one. O(log sources). */
 dns_status
 dns_sim_credit(dns_sim *s, int64_t id)
 {

@@ -85,7 +85,7 @@ finish(dns_sim *s, int32_t ji, int status, int32_t last_stage)
     s->stuck = 0;
     j->live = false;
     s->free_jobs[s->n_free_jobs++] = ji;
-    if (s->sys.n_source > 0) {
+    if (s->sys.n_source > 0 && !j->credited) {
         DNS_TRY(dns_sim_credit(s, j->id));
     }
     return j->pool >= 0 ? dns_sim_hook(s, &s->pools[j->pool], DNS_HOOK_FINISH, j->id) : DNS_OK;
@@ -205,6 +205,11 @@ stage_end(dns_sim *s, sim_pool *p, int32_t ji, int64_t slot, const sim_res *r)
     double d = 0.0;
     if (o == DNS_OUT_NEXT) {
         DNS_TRY(delay_of(s, j, st, r, &d));
+    }
+    if ((st->flags & DNS_STAGE_CREDIT_END) != 0 && s->sys.n_source > 0 && !j->credited &&
+        (o == DNS_OUT_NEXT || o >= DNS_OUT_GOTO)) {
+        j->credited = true;
+        DNS_TRY(dns_sim_credit(s, j->id));
     }
     const bool stays =
         o == DNS_OUT_NEXT && !(d > 0.0) && j->k + 1 < n && (st + 1)->pool == st->pool;

@@ -281,6 +281,8 @@ gen_program(fuzz_in *in, kit *k, const int *hold, const int *delay, int conf, co
         }
         stages[i].delay = fuzz_int(in, 0, 3) == 0 ? delay[fuzz_int(in, 0, 1)] : -1;
         stages[i].delay_off = i;
+        stages[i].flags =
+            stages[i].pool != DNS_POOL_DELAY && fuzz_int(in, 0, 7) == 7 ? DNS_STAGE_CREDIT_END : 0;
         stages[i].conf = fuzz_int(in, 0, 3) == 0 ? (int32_t)fuzz_int(in, 0, GEN_COLUMNS - 1) : -1;
     }
     dns_program *p = kit_program(k, n, stages);

@@ -188,6 +188,49 @@ test_a_dropped_row_gives_its_credit_back(void)
     kit_free(k);
 }
 
+/* Device (stage 0, credit back at its end), 1 s of travel, server: the next row needs the device
+ * only. An exit on the device gives the credit back once. */
+static void
+test_a_stage_that_gives_the_credit_back(void)
+{
+    kit *k = kit_new();
+    const int hold = kit_table(k, 2, (double[]){1.0, 3.0}), travel = kit_cell(k, 1.0);
+    kit_pool(k, "fcfs", 1);
+    kit_pool(k, "fcfs", 1);
+    dns_stage stages[2] = {kit_stage(0, hold, 0), kit_stage(1, hold, 1)};
+    stages[0].delay = travel;
+    stages[0].flags = DNS_STAGE_CREDIT_END;
+    kit_program(k, 2, stages);
+    for (int i = 0; i < 4; i++) {
+        kit_row(k, 0.0);
+    }
+    k->exit_at[1] = 0;
+    k->sources[k->sys.n_source++] =
+        (dns_source){.n = 4, .window = 1, .burst = 1, .think = -1, .until_s = (double)INFINITY};
+    CHECK(kit_run(k) == DNS_SIM_DONE);
+    check_column(k->release, (double[]){0.0, 1.0, 2.0, 3.0}, 4);
+    check_column(k->finish, (double[]){5.0, 2.0, 8.0, 11.0}, 4);
+    kit_free(k);
+    /* both stages in one pool: the flag is seen where the job would run on in place */
+    for (int each = 0; each < 2; each++) {
+        k = kit_new();
+        const int two = kit_table(k, 2, (double[]){1.0, 3.0});
+        kit_pool(k, "fcfs", 2);
+        dns_stage on[2] = {kit_stage(0, two, 0), kit_stage(0, two, 1)};
+        on[0].flags = DNS_STAGE_CREDIT_END;
+        kit_program(k, 2, on);
+        kit_row(k, 0.0);
+        kit_row(k, 0.0);
+        k->sys.step_each_stage = each != 0;
+        k->sources[k->sys.n_source++] =
+            (dns_source){.n = 2, .window = 1, .burst = 1, .think = -1, .until_s = (double)INFINITY};
+        CHECK(kit_run(k) == DNS_SIM_DONE);
+        check_column(k->release, (double[]){0.0, 1.0}, 2);
+        check_column(k->finish, (double[]){4.0, 5.0}, 2);
+        kit_free(k);
+    }
+}
+
 /* An infinite think time: the credit is lost, and the simulation ends without the rest. */
 static void
 test_lost_credits(void)
@@ -296,6 +339,9 @@ test_bad_sources_are_refused(void)
             "its think times end at row 2");
     REFUSED((c->think = kit_axis(k, DNS_AX_SAMPLE, 2, 1, (double[]){1.0, 1.0}), k->sample[3] = 2),
             DNS_ERR_VALUE, "row 3 is 2; the think times of source 0 end at sample 1");
+    REFUSED(k->stages[0].flags = 2, DNS_ERR_VALUE, "bad flags 2");
+    REFUSED((k->stages[0] = kit_stage(DNS_POOL_DELAY, -1, 0), k->stages[0].flags = 1),
+            DNS_ERR_VALUE, "bad flags 1");
     REFUSED(k->sys.n_source = -1, DNS_ERR_SHAPE, "negative");
     REFUSED(k->sys.clock = DNS_CLOCK_ARTIFACT, DNS_ERR_VALUE, "knows no sources");
     kit *k = loop_of(1, 4, (double[]){1.0, 1.0, 1.0, 1.0}, 2);
@@ -355,6 +401,7 @@ test_oom_sources(void)
 TAP_MAIN(TAP(test_one_credit_is_a_single_stream), TAP(test_a_window_of_two), TAP(test_think_times),
          TAP(test_bursts), TAP(test_deadlines_are_relative), TAP(test_ends_by_time_and_count),
          TAP(test_open_rows_around_sources), TAP(test_a_dropped_row_gives_its_credit_back),
-         TAP(test_lost_credits), TAP(test_an_empty_system_waits_for_thinkers),
+         TAP(test_a_stage_that_gives_the_credit_back), TAP(test_lost_credits),
+         TAP(test_an_empty_system_waits_for_thinkers),
          TAP(test_batches_that_wait_for_their_own_output), TAP(test_bad_sources_are_refused),
          TAP(test_oom_sources))

@@ -41,6 +41,10 @@ typedef struct dns_table {
 #define DNS_STATE_NONE (-1)
 #define DNS_STATE_JOB (-2) /* the state needed is the job itself: a cost per change of request */
 
+/* Flag of a stage that holds a resource: when it ends and the job goes on, the job's source gets
+ * its credit back (dns_source). */
+#define DNS_STAGE_CREDIT_END 1u
+
 typedef struct dns_stage {
     int32_t pool;
     int32_t hold, delay; /* tables; -1 = 0 s */
@@ -48,6 +52,7 @@ typedef struct dns_stage {
     int32_t conf;        /* column of the program's confidence table; -1 none */
     int32_t load;        /* units this job adds to a run's load */
     int64_t hold_off, delay_off;
+    uint32_t flags; /* DNS_STAGE_* */
 } dns_stage;
 
 typedef struct dns_program {
@@ -83,12 +88,12 @@ typedef struct dns_scenario {
 
 /* A closed loop: rows row0 .. row0+n-1 are released by credits instead of by the clock. There are
  * `window` credits and every row out holds one, from the moment it is chosen until it ends (in an
- * answer or not). At time 0 all credits are there: the first rows are released at their arrivals.
- * Whenever `burst` credits have come back, the next `burst` rows (at the end of the source those
- * left) are chosen and released together, `think` seconds later but not before the arrival of the
- * last of them; `think` is read for the first row of the burst. The source ends with its rows, or
- * once n_min rows are chosen and one of them is due at until_s or later (load generators run for a
- * minimum time and a minimum count).
+ * answer or not) or a stage with DNS_STAGE_CREDIT_END ends. At time 0 all credits are there: the
+ * first rows are released at their arrivals. Whenever `burst` credits have come back, the next
+ * `burst` rows (at the end of the source those left) are chosen and released together, `think`
+ * seconds later but not before the arrival of the last of them; `think` is read for the first row
+ * of the burst. The source ends with its rows, or once n_min rows are chosen and one of them is due
+ * at until_s or later (load generators run for a minimum time and a minimum count).
  *
  * For such rows `arrival_s` is the earliest release and `deadline_s` counts from the release; the
  * release is what results call arrival. */
