@@ -14,7 +14,11 @@ enum {
     BLOCK_MIN_NNZ = 6,   /* entries per row and block below which blocks grow */
     BLOCK_BYTES = 40960, /* of a packed block: fits the first cache beside Y */
     BLOCK_BYTES_SPARSE = 65536,
-    BLOCK_MAX = 1 << 20 /* columns; keeps offsets below 2^32 */
+    BLOCK_MAX = 1 << 20,           /* columns; keeps offsets below 2^32 */
+    STREAM_NEAR_BYTES = 512 << 10, /* weights that stay in the second cache */
+    BATCH_MAX = 8,
+    BATCH_X_BYTES = 512 << 10,
+    BATCH_Y_BYTES = 1536 << 10
 };
 
 typedef struct segment {
@@ -252,20 +256,67 @@ group_of_part(const csr_plan *plan, size_t p, size_t n)
     return low;
 }
 
-/* All blocks of one panel (or vector) for the groups [first, stop); x is packed. */
-static void
-run_groups(const csr_plan *plan, csr_run run, size_t first, size_t stop, const float *x,
-           size_t step)
+/* Rows of X in a packed block. */
+static size_t
+block_rows(const csr_plan *plan)
 {
-    void (*kernel)(const csr_run *) = step == 1 ? plan->ops->gemv : plan->ops->spmm;
+    return plan->block < plan->base.cols ? plan->block : plan->base.cols;
+}
+
+/* Panels that are computed side by side, so that a segment's weights are read from far away once
+ * for all of them: as many as keep their sums and their packed blocks in the second cache. */
+static size_t
+batch_panels(const csr_plan *plan)
+{
+    const size_t pitch = plan->ops->panel * sizeof(float);
+    const size_t by_y = BATCH_Y_BYTES / (pitch * plan->base.rows);
+    const size_t by_x = BATCH_X_BYTES / (pitch * block_rows(plan));
+    const bool stays = plan->base.nnz <= STREAM_NEAR_BYTES / sizeof(csr_entry);
+    const size_t batch = stays ? 1 : by_y < by_x ? by_y : by_x;
+    return batch < 1 ? 1 : batch > BATCH_MAX ? BATCH_MAX : batch;
+}
+
+/* The pairs of block b and the groups [first, stop). */
+static csr_run
+groups_run(const csr_plan *plan, csr_run run, size_t b, size_t first, size_t stop)
+{
+    const segment *s = plan->segments + b * plan->n_groups;
+    run.pairs = plan->pairs + s[first].pair;
+    run.n_pairs = s[stop].pair - s[first].pair;
+    run.entries = plan->entries + s[first].entry;
+    run.bias = b == 0 ? plan->base.bias : NULL;
+    return run;
+}
+
+/* The panels [p, p + n_panels), at most a batch, for the groups [first, stop). */
+static void
+multiply_batch(const csr_plan *plan, const dns_call *call, size_t p, size_t n_panels, size_t first,
+               size_t stop, float *packed)
+{
+    const size_t nt = plan->ops->panel;
+    const size_t panel_floats = block_rows(plan) * nt;
+    const size_t step = n_panels == 1 ? stop - first : 1;
     for (size_t b = 0; b < plan->n_blocks; b++) {
-        const segment *s = plan->segments + b * plan->n_groups;
-        run.pairs = plan->pairs + s[first].pair;
-        run.n_pairs = s[stop].pair - s[first].pair;
-        run.entries = plan->entries + s[first].entry;
-        run.x = x + b * plan->block * step;
-        run.bias = b == 0 ? plan->base.bias : NULL;
-        kernel(&run);
+        const size_t row = b * plan->block;
+        const size_t k = plan->base.cols - row < plan->block ? plan->base.cols - row : plan->block;
+        for (size_t q = 0; q < n_panels; q++) {
+            const size_t column = (p + q) * nt;
+            const size_t n = call->n - column < nt ? call->n - column : nt;
+            plan->ops->pack(call->x + (ptrdiff_t)row * call->ldx + (ptrdiff_t)column, call->ldx, k,
+                            n, packed + q * panel_floats);
+        }
+        for (size_t g = first; g < stop; g += step) {
+            for (size_t q = 0; q < n_panels; q++) {
+                const size_t column = (p + q) * nt;
+                csr_run run = {.x = packed + q * panel_floats,
+                               .y = call->y + column,
+                               .ldy = call->ldy,
+                               .n = call->n - column < nt ? call->n - column : nt,
+                               .act = plan->base.act};
+                run = groups_run(plan, run, b, g, g + step);
+                plan->ops->spmm(&run);
+            }
+        }
     }
 }
 
@@ -274,20 +325,16 @@ multiply_part(void *ctx, size_t part)
 {
     const job *j = ctx;
     const csr_plan *plan = j->plan;
-    const dns_call *call = j->call;
     const size_t nt = plan->ops->panel;
-    const size_t panels = (call->n + nt - 1) / nt;
+    const size_t panels = (j->call->n + nt - 1) / nt;
+    const size_t batch = batch_panels(plan);
     const size_t across = part / j->row_parts;
     const size_t first = group_of_part(plan, part % j->row_parts, j->row_parts);
     const size_t stop = group_of_part(plan, part % j->row_parts + 1, j->row_parts);
-    float *panel = (float *)call->ws + part * plan->base.cols * nt;
     const size_t end = dns_part(panels, j->panel_parts, across + 1);
-    for (size_t p = dns_part(panels, j->panel_parts, across); p < end && first < stop; p++) {
-        const size_t n = call->n - p * nt < nt ? call->n - p * nt : nt;
-        const csr_run run = {
-            .y = call->y + p * nt, .ldy = call->ldy, .n = n, .act = plan->base.act};
-        plan->ops->pack(call->x + p * nt, call->ldx, plan->base.cols, n, panel);
-        run_groups(plan, run, first, stop, panel, nt);
+    float *packed = (float *)j->call->ws + part * batch * block_rows(plan) * nt;
+    for (size_t p = dns_part(panels, j->panel_parts, across); p < end && first < stop; p += batch) {
+        multiply_batch(plan, j->call, p, end - p < batch ? end - p : batch, first, stop, packed);
     }
 }
 
@@ -296,11 +343,16 @@ vector_part(void *ctx, size_t part)
 {
     const job *j = ctx;
     const csr_plan *plan = j->plan;
-    const csr_run run = {.y = j->call->y, .ldy = j->call->ldy, .n = 1, .act = plan->base.act};
     const size_t first = group_of_part(plan, part, j->row_parts);
     const size_t stop = group_of_part(plan, part + 1, j->row_parts);
-    if (first < stop) {
-        run_groups(plan, run, first, stop, j->call->x, 1);
+    for (size_t b = 0; b < plan->n_blocks && first < stop; b++) {
+        csr_run run = {.x = j->call->x + b * plan->block,
+                       .y = j->call->y,
+                       .ldy = j->call->ldy,
+                       .n = 1,
+                       .act = plan->base.act};
+        run = groups_run(plan, run, b, first, stop);
+        plan->ops->gemv(&run);
     }
 }
 
@@ -308,8 +360,8 @@ static bool
 csr_workspace(const dns_plan *base, size_t n, size_t threads, size_t *bytes)
 {
     const csr_plan *plan = (const csr_plan *)base;
-    size_t floats = base->cols;
-    return (n == 1 || (dns_mul_size(floats, plan->ops->panel, &floats) &&
+    size_t floats = n == 1 ? base->cols : block_rows(plan) * plan->ops->panel;
+    return (n == 1 || (dns_mul_size(floats, batch_panels(plan), &floats) &&
                        dns_mul_size(floats, threads, &floats))) &&
            dns_mul_size(floats, sizeof(float), bytes);
 }
@@ -351,14 +403,16 @@ csr_work(const dns_plan *base, size_t n, const dns_machine *machine, dns_work *w
     const double y = 4.0 * (double)base->rows * columns;
     const double nt = (double)plan->ops->panel;
     const double panels = n == 1 ? 1.0 : ceil(columns / nt);
+    const double batches = n == 1 ? 1.0 : ceil(panels / (double)batch_panels(plan));
     const double stream =
         (double)(sizeof(csr_entry) * base->nnz + sizeof(csr_pair) * plan->n_pairs);
-    const double block =
-        4.0 * (n == 1 ? 1.0 : nt) * (double)(plan->block < base->cols ? plan->block : base->cols);
+    const double one = stream / (double)(plan->n_blocks * plan->n_groups);
+    const double block = 4.0 * (n == 1 ? 1.0 : nt) * (double)block_rows(plan);
     work->flops = 2.0 * nnz * columns;
     dns_work_add(work, machine, block, 4.0 * nnz * columns); /* rows of X, one per weight */
-    dns_work_add(work, machine, stream, stream * panels);    /* weights, once per panel */
-    dns_work_add(work, machine, x + y, x);                   /* X to its panels */
+    dns_work_add(work, machine, stream, stream * batches);   /* weights, once per batch of panels */
+    dns_work_add(work, machine, one, stream * (panels - batches)); /* and again per segment */
+    dns_work_add(work, machine, x + y, x);                         /* X to its panels */
     dns_work_add(work, machine, x + y, y * (double)(2 * plan->n_blocks - 1)); /* sums of Y */
 }
 
