@@ -477,10 +477,13 @@ def test_figures_of_windows_accelerators_and_empty_runs(run, tmp_path):
     axes = Figure().subplots()
     assert run.timeline.plot(ax=axes, n=5) is axes.figure
     assert len(drawn(axes)[0]) == 5
-    for seed in range(12):
+    sizes = {len(random_system(seed).columns["status"]): seed for seed in range(12)}
+    assert sorted(sizes) == [0, 1, 40]
+    for seed in sizes.values():
         timeline = random_system(seed).timeline()
         for by in ("request", "accelerator"):
-            timeline.plot(by=by).savefig(tmp_path / "t.svg")
+            timeline.plot(by=by).draw_without_rendering()
+    timeline.plot().savefig(tmp_path / "t.svg")
     figure = timeline.plot(by="accelerator")
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == timeline.resources
     for kwargs, error in (({"by": "model"}, ValueError), ({"n": 0}, ValueError), ({"window": (2, 1)}, ValueError),
