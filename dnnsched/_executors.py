@@ -409,9 +409,9 @@ class _Processes(_Submitting):
 
     @staticmethod
     def _broken():
-        return RuntimeError("executor='processes': a worker process ended before its task did. A script must start the "
-                            "work under  if __name__ == '__main__':  because workers import it; otherwise the process "
-                            "was killed (memory?)")
+        return RuntimeError("executor='processes': a worker process ended before its task did. Workers import the "
+                            "running script: it must be a file and start its work under  if __name__ == '__main__':  "
+                            "(if it does, the process was killed: memory?)")
 
     def _close(self, kind):
         try:

@@ -169,7 +169,11 @@ def _object(value, where, depth):
     own = cls.__module__.partition(".")[0] == "dnnsched"
     made = {"$type": _type_name(cls)} | ({} if own else {"source": _source_digest(cls)})
     if callable(getattr(value, "sweep_key", None)):
-        return made | {"key": canonical(value.sweep_key(), where, depth + 1)}
+        try:
+            parameters = value.sweep_key()
+        except TypeError as error:
+            raise TypeError(f"{where}: {error}") from None
+        return made | {"key": canonical(parameters, where, depth + 1)}
     if is_dataclass(value):
         return made | {"state": {f.name: canonical(getattr(value, f.name), where, depth + 1) for f in fields(value)}}
     if getattr(value, "is_native", False) and callable(getattr(value, "__wrapped__", None)):  # compiled from Python

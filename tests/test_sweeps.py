@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dnnsched as ds
-from dnnsched import _points
+from dnnsched import _executors, _points
 from dnnsched.errors import PointError
 from dnnsched.statistics import mean_interval, paired_difference
 
@@ -284,3 +284,30 @@ def test_figures(serial):
     assert [t.get_text() for t in axes[0].get_legend().get_texts()] == ["SJF", "Dysta"]
     drawn = axes[1].get_lines()[0].get_ydata()
     assert list(drawn) == [serial[0].interval("antt", rate=r, scheduler="sjf", n=30).value for r in (20, 30)]
+
+
+@pytest.mark.toolchain
+def test_native_policies_sweep_on_threads_and_travel_to_processes(tmp_path):
+    pytest.importorskip("numba")
+    from sweep_native import impatient
+
+    grid = {"rate": [30.0], "scheduler": [impatient, impatient.with_params(0.25), "sjf"], "n": [30]}
+    assert _executors.resolve(None, 2, grid["scheduler"]).name == "threads"
+    keys = [_points.key({"s": s}) for s in grid["scheduler"]]
+    assert len(set(keys)) == 3
+    assert keys[0] == _points.key({"s": impatient.with_params(0.5)})
+    found = [ds.sweep(grid, cases.study, replications=2, executor=e, jobs=2) for e in (None, "processes")]
+    assert [found[0].label(i, "scheduler") for i in range(3)] == ["impatient 0.5", "impatient 0.25", "sjf"]
+    assert saved(found[0], tmp_path, "a") == saved(found[1], tmp_path, "b")
+    assert found[0].common_over == ["scheduler"]
+
+
+def test_a_native_policy_without_a_source_has_no_key():
+    import ctypes
+
+    doubles = ctypes.POINTER(ctypes.c_double)
+    pick = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_double, ctypes.c_int64, doubles, ctypes.c_int64, doubles,
+                            ctypes.c_void_p)
+    policy = ds.schedulers.Native(pick(1))  # never called
+    with pytest.raises(TypeError, match=r"axis 'scheduler': native scheduler .*from_factory"):
+        ds.sweep({"scheduler": [policy]}, cases.study)
