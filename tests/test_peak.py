@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dnnsched as ds
@@ -60,6 +60,7 @@ def test_bracket_and_precision(edge, precision):
     assert len(rates) <= 2 + abs(math.log2(edge)) + math.log2(max(edge, 1) / precision) + 2
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.floats(0.05, 5000), st.floats(0.01, 3), st.floats(0.02, 300), st.integers(0, 3))
 def test_any_bracket(edge, precision, start, scan):
     found = ds.find_peak_rate(step(edge), {"late": 0.5}, precision=precision, start=start, scan=scan, replications=1,
