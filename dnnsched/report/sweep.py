@@ -45,8 +45,8 @@ def report(found, *, title, header, metrics=None, config=None, origin=None, inpu
     recorded = {"sweep": header, "points": found.keys, "replications": found.replications, "config": config}
     results, notes = _results(found, origin, base or {})
     return document.Report(
-        paper="sweep", title=title, citation="", profile="sweep", config=recorded, tables=_tables(found, shown),
-        claims=[], results=results, notes=notes,
+        paper="sweep", title=title, citation="", profile=f"n{found.replications}", config=recorded,
+        tables=_tables(found, shown), claims=[], results=results, notes=notes,
         recorder=provenance.Recorder(recorded, seeds=seeds, inputs=inputs, citations=citations),
         draw_figures=functools.partial(_figures, found, shown[:4]))
 
