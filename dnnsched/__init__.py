@@ -21,11 +21,12 @@ __version__ = "0.1.0"
 
 # Public modules, and public objects with the module that defines each.
 _MODULES = frozenset({
-    "accel", "cli", "config", "errors", "experiments", "features", "frames", "kernels", "networks", "papers", "paths",
-    "peak", "plugins", "policies", "report", "results", "rl", "scenarios", "schedulers", "schema", "sim", "statistics",
-    "sweeps", "timeline", "traces", "viz", "workloads",
+    "accel", "cli", "config", "costs", "errors", "experiments", "features", "frames", "kernels", "networks", "papers",
+    "paths", "peak", "plugins", "policies", "report", "results", "rl", "scenarios", "schedulers", "schema", "sim",
+    "statistics", "sweeps", "timeline", "traces", "viz", "workloads",
 })
 _OBJECTS = {
+    "CostTable": "costs",
     "FormatError": "errors",
     "PointError": "errors",
     "StateError": "errors",

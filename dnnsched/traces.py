@@ -14,7 +14,7 @@ import tokenize
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -105,6 +105,23 @@ class Trace:
     def isolated_s(self):
         """float64[samples]: seconds alone on the accelerator, each row summed from left to right."""
         return self._isolated_s
+
+    def table(self):
+        """The latencies as a cost table [sample][stage].
+
+        Returns
+        -------
+        dnnsched.CostTable
+            With this trace's model, pattern, origin and meta, and the stage names that :meth:`CostTable.to_trace` left
+            in it; sparsity is not part of a cost table.
+        """
+        from dnnsched.costs import CostTable
+
+        stages = self.meta.get("stages")
+        named = (isinstance(stages, Sequence) and all(isinstance(name, str) and name for name in stages)
+                 and len(stages) == len(set(stages)) == self.n_layers)
+        return CostTable(self.latency, stages=tuple(stages) if named else None, model=self.model, pattern=self.pattern,
+                         origin=self.origin, meta=self.meta)
 
     def save(self, path):
         """Write the trace to ``path``: ``.npz``, or a folder of CSV (see :meth:`TraceSet.save`)."""

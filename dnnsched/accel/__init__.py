@@ -2,15 +2,16 @@
 
 Each model turns layer shapes and sparsity into time. ``get(name)`` makes one by name; all have
 ``cost(layer_or_network, density=..., batch=1)``, which returns :data:`COST` records, and methods of
-their own for exact masks. Quantities that a model does not give are NaN.
+their own for exact masks; ``cost(...).table()`` is a :class:`~dnnsched.CostTable`. Quantities that a model does not
+give are NaN.
 """
 
 from dnnsched import plugins
-from dnnsched.accel._cost import BOUNDS, COST
+from dnnsched.accel._cost import BOUNDS, COST, Costs
 from dnnsched.accel.eyeriss2 import EyerissV2
 from dnnsched.accel.sanger import Sanger, sanger_mask, sanger_mask_stats
 
-__all__ = ["BOUNDS", "COST", "EyerissV2", "Sanger", "get", "names", "sanger_mask", "sanger_mask_stats"]
+__all__ = ["BOUNDS", "COST", "Costs", "EyerissV2", "Sanger", "get", "names", "sanger_mask", "sanger_mask_stats"]
 
 _MODELS = {"eyeriss_v2": EyerissV2, "sanger": Sanger}
 

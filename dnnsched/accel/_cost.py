@@ -15,13 +15,55 @@ COST = np.dtype([
     ("utilization", np.float64), ("bound", "U10"),
 ])
 
+
+class Costs(np.ndarray):
+    """Cost records: a structured array that can become a table. Its fields are plain arrays."""
+
+    def __getitem__(self, index):
+        """Records as records, a field as a plain array."""
+        found = super().__getitem__(index)
+        return found.view(np.ndarray) if isinstance(found, Costs) and found.dtype != COST else found
+
+    def table(self, stages=None, *, model="", pattern="dense", meta=None):
+        """Cost table [sample][stage] of the records of a network.
+
+        Parameters
+        ----------
+        stages : sequence of str, or Network, optional
+            Names of the layers; default their numbers.
+        model, pattern : str
+        meta : dict, optional
+
+        Returns
+        -------
+        dnnsched.CostTable
+            One row per element of the leading axes (one row for a plain network); of origin ``"modelled"``, with
+            energies where the model gives all of them.
+
+        Raises
+        ------
+        ValueError
+            The records are of one layer, or a time is not finite and > 0.
+        """
+        from dnnsched.costs import CostTable
+
+        if self.ndim == 0:
+            raise ValueError("table: expected the costs of a network, with a last axis of layers, got those of one "
+                             "layer")
+        shape = (-1, self.shape[-1]) if self.size else (0, self.shape[-1])
+        energy = np.ascontiguousarray(self["energy_j"]).reshape(shape)
+        return CostTable(np.ascontiguousarray(self["seconds"]).reshape(shape), stages=stages, model=model,
+                         pattern=pattern, origin="modelled", meta=meta,
+                         energy_j=None if np.isnan(energy).all() else energy)
+
+
 _NATIVE = ("cycles", "stalls", "seconds", "energy_j", ("dram_bytes", "ifm"), ("dram_bytes", "weights"),
            ("dram_bytes", "ofm"), "utilization")
 
 
 def empty_costs(shape):
     """Records in which nothing is known yet: NaN everywhere, no bound."""
-    out = np.empty(shape, COST)
+    out = np.empty(shape, COST).view(Costs)
     for name in COST.names:
         out[name] = "" if name == "bound" else (np.nan,) * 3 if name == "dram_bytes" else np.nan
     return out
@@ -29,7 +71,7 @@ def empty_costs(shape):
 
 def to_costs(native, shape):
     """Records of shape `shape` from the native float64 table (n, 9)."""
-    out = np.empty(shape, COST)
+    out = np.empty(shape, COST).view(Costs)
     flat = out.reshape(-1)
     for i, name in enumerate(_NATIVE):
         target = flat[name[0]][name[1]] if isinstance(name, tuple) else flat[name]

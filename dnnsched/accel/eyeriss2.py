@@ -10,7 +10,7 @@ import numpy as np
 
 from dnnsched import kernels
 from dnnsched._native import _accel, _kernels
-from dnnsched.accel._cost import check_batch, check_compat, fractions, layers_of, to_costs
+from dnnsched.accel._cost import Costs, check_batch, check_compat, fractions, layers_of, to_costs
 from dnnsched.layers import Layer
 
 #: What :meth:`EyerissV2.layer` returns per input: cycles; seconds; sparsity of the input activation; valid
@@ -255,7 +255,7 @@ class EyerissV2:
 
         Returns
         -------
-        ndarray of COST
+        Costs of COST
             Of the broadcast shape. `utilization` is at most 1/4: a valid product takes four cycles.
 
         Notes
@@ -279,7 +279,7 @@ class EyerissV2:
             inputs = plan.counted.in_channels * plan.counted.in_h * plan.counted.in_w * rho * _SPARSE_BYTES
             native = self._native_cost(plan, macs, columns, inputs, layer_weights(layer) * kept * _SPARSE_BYTES, batch)
             parts.append(to_costs(native, act.shape[:-1]))
-        return np.stack(parts, axis=-1) if many else parts[0]
+        return np.stack(parts, axis=-1).view(Costs) if many else parts[0]
 
     def _plan(self, layer):
         return _plan(self._compat, self.iact_glb_bytes, layer)

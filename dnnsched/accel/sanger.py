@@ -140,7 +140,7 @@ class Sanger:
 
         Returns
         -------
-        ndarray of COST
+        Costs of COST
             Of the broadcast shape. `utilization` counts the projections and the kept scores.
         """
         layers, many = layers_of(layer_or_network)
