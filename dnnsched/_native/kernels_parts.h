@@ -22,6 +22,7 @@ extern PyMethodDef kernels_csr_methods[];
 extern PyMethodDef kernels_dense_methods[];
 extern PyMethodDef kernels_machine_methods[];
 extern PyMethodDef kernels_plan_methods[];
+extern PyMethodDef kernels_rowstats_methods[];
 
 typedef struct kernels_state {
     dnspy_state base;

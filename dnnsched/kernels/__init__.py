@@ -37,12 +37,14 @@ from dnnsched.kernels._dense import dense
 from dnnsched.kernels._machine import Cost, Machine, machine, roofline
 from dnnsched.kernels._plan import MatPlan
 from dnnsched.kernels._prune import PATTERNS, prune
+from dnnsched.kernels._rowstats import RowStats, rowstats
 
 __all__ = [
     "PATTERNS",
     "Cost",
     "Machine",
     "MatPlan",
+    "RowStats",
     "act_mask",
     "check_tails",
     "count_nonzeros",
@@ -57,6 +59,7 @@ __all__ = [
     "prune",
     "roofline",
     "row_any",
+    "rowstats",
     "unpack_mask",
     "valid_macs",
     "weight_counts",
