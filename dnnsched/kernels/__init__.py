@@ -14,6 +14,7 @@ by a copy; complex input raises TypeError, and so do integers where a kernel mul
 instruction-set level (default: the one in use, see :func:`dnnsched.config.isa`).
 """
 
+from dnnsched.kernels._autotune import autotune
 from dnnsched.kernels._counts import (
     act_mask,
     check_tails,
@@ -36,6 +37,7 @@ from dnnsched.kernels._csr import csr
 from dnnsched.kernels._dense import dense
 from dnnsched.kernels._machine import Cost, Machine, machine, roofline
 from dnnsched.kernels._plan import MatPlan
+from dnnsched.kernels._profile import profile
 from dnnsched.kernels._prune import PATTERNS, prune
 from dnnsched.kernels._rowstats import RowStats, rowstats
 
@@ -46,6 +48,7 @@ __all__ = [
     "MatPlan",
     "RowStats",
     "act_mask",
+    "autotune",
     "check_tails",
     "count_nonzeros",
     "count_zeros",
@@ -56,6 +59,7 @@ __all__ = [
     "machine",
     "pack_mask",
     "popcount",
+    "profile",
     "prune",
     "roofline",
     "row_any",

@@ -1,0 +1,138 @@
+"""Which format multiplies a matrix fastest: by a cost model, or by trying."""
+
+from collections.abc import Mapping, MutableMapping
+
+import numpy as np
+
+from dnnsched import config
+from dnnsched._arrays import check_choice, check_int
+from dnnsched.kernels import _clock, _common, _machine
+from dnnsched.kernels._csr import csr
+from dnnsched.kernels._dense import dense
+
+#: Formats that hold any matrix, by name.
+FORMATS = {"dense": dense, "csr": csr}
+
+# Fraction of the roofline that a format's kernel attains, with at least _WIDE vectors and with fewer; medians measured
+# with AVX-512 on Sapphire Rapids. Only their ratios decide.
+_ATTAINED = {"dense": (0.85, 0.9), "csr": (0.65, 0.2)}
+_WIDE = 8
+_REPEATS = 7
+
+
+def formats_of(formats, name="formats"):
+    """Tuple of format names, at least one, without repetition."""
+    if isinstance(formats, str):
+        raise TypeError(f"{name}: expected a sequence of names, got a string")
+    formats = tuple(dict.fromkeys(check_choice(f, name, tuple(FORMATS)) for f in formats))
+    if not formats:
+        raise ValueError(f"{name}: expected at least one of {', '.join(FORMATS)}, got none")
+    return formats
+
+
+def estimate(plan, n, machine):
+    """Seconds that the cost model expects of an execution: the roofline over the fraction that the format attains.
+
+    Parameters
+    ----------
+    plan : MatPlan
+    n : int
+        Vectors.
+    machine : Machine
+
+    Returns
+    -------
+    float
+    """
+    return _machine.roofline(plan, n, machine) / _ATTAINED[plan.format][n < _WIDE]
+
+
+class Candidates:
+    """Plans of one matrix in several formats, each packed when it is first wanted."""
+
+    def __init__(self, W, *, bias=None, act=None, isa=None):
+        self.W = _common.weights(W)
+        self.nnz = int(np.count_nonzero(self.W))
+        self.isa = config.isa() if isa is None else isa
+        self._options = {"bias": bias, "act": act, "isa": isa}
+        self._plans = {}
+
+    def plan(self, name):
+        """The plan of a format."""
+        if name not in self._plans:
+            self._plans[name] = FORMATS[name](self.W, **self._options)
+        return self._plans[name]
+
+    def choose(self, n, formats, *, measure, rows, threads, machine, record):
+        """Name of the fastest format; see :func:`autotune`."""
+        if not measure:
+            return min(formats, key=lambda name: estimate(self.plan(name), n, machine))
+        m, k = self.W.shape
+        key = (f"{m}x{k} nnz {self.nnz}, {n} {'rows' if rows else 'columns'}, {self.isa}, threads {threads}, "
+               f"{' '.join(formats)}")
+        if record is not None and key in record:
+            held = record[key]
+            if not isinstance(held, Mapping) or held.get("format") not in formats:
+                raise ValueError(f"record: {key!r}: expected a 'format' of {', '.join(formats)}, got {held!r}")
+            return held["format"]
+        x = np.random.default_rng(0).random((n, k) if rows else (k, n), np.float32)
+        out = np.empty((n, m) if rows else (m, n), np.float32)
+        seconds = {}
+        for name in formats:
+            call = getattr(self.plan(name), "linear" if rows else "matmul")
+            seconds[name] = float(np.median(_clock.times(lambda call=call: call(x, out=out, threads=threads),
+                                                         _REPEATS)))
+        best = min(seconds, key=seconds.get)
+        if record is not None:
+            record[key] = {"format": best, "seconds": seconds}
+        return best
+
+
+def autotune(W, n, formats=("dense", "csr"), measure=False, *, bias=None, act=None, rows=False, threads=1, machine=None,
+             record=None, isa=None):
+    """Pack a matrix in the format that multiplies fastest.
+
+    Parameters
+    ----------
+    W : array_like of float, shape (M, K)
+    n : int
+        Vectors of an execution, >= 1.
+    formats : sequence of str
+        Candidates; of equal ones the first wins.
+    measure : bool
+        False: by a cost model, the same choice at every call. True: by timing each candidate on this CPU.
+    bias, act, isa
+        As for :func:`~dnnsched.kernels.csr`.
+    rows : bool
+        Time :meth:`MatPlan.linear` instead of :meth:`MatPlan.matmul`.
+    threads : int
+        Of a measured execution.
+    machine : Machine, optional
+        Whose rates the cost model takes; default :func:`~dnnsched.kernels.machine`.
+    record : dict, optional
+        Replays and keeps measured choices, as JSON types: a choice that is in it is taken without measuring, a new one
+        is added. Keys tell shape, non-zeros, vectors, level, threads and candidates.
+
+    Returns
+    -------
+    MatPlan
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is wrong, or `record` holds something else under the key.
+
+    Notes
+    -----
+    The cost model is the :func:`~dnnsched.kernels.roofline` of ``plan.cost(n)`` over the fraction of it that the
+    format's kernel was measured to attain: 0.85 dense and 0.65 CSR; 0.9 and 0.2 below eight vectors.
+    """
+    check_int(n, "n", 1)
+    check_int(threads, "threads", 1, 256)
+    formats = formats_of(formats)
+    if record is not None and not isinstance(record, MutableMapping):
+        raise TypeError(f"record: expected a dict, got {type(record).__name__}")
+    machine = _machine.machine(isa=isa) if machine is None else machine
+    plans = Candidates(W, bias=bias, act=act, isa=isa)
+    return plans.plan(plans.choose(n, formats, measure=measure, rows=rows, threads=threads, machine=machine,
+                                   record=record))

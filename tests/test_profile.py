@@ -1,0 +1,240 @@
+"""Choice of formats and measured tables. Times are never judged: only what is executed, chosen and recorded."""
+
+import json
+
+import numpy as np
+import pytest
+
+import dnnsched as ds
+from dnnsched import kernels
+from dnnsched.kernels import _autotune, _clock, _profile
+from dnnsched.layers import Layer, Network
+
+CONV = Layer("conv", in_channels=8, out_channels=12, in_h=6, in_w=5, kernel_h=3, kernel_w=3, padding=1, stride=2)
+NET = Network("small", (
+    Layer("stem", in_channels=3, out_channels=8, in_h=6, in_w=5, kernel_h=3, kernel_w=3, padding=1,
+          sparse_weights=False),
+    CONV,
+    Layer("depthwise", in_channels=12, out_channels=12, in_h=3, in_w=3, kernel_h=3, kernel_w=3, padding=1, groups=12,
+          sparse_weights=False),
+    Layer("fc", "linear", 108, 16, bias=True),
+    Layer("tokens", "linear", 16, 20, seq_len=7),
+))
+MACHINE = kernels.Machine("avx2", 80e9, (200e9, 80e9, 20e9, 12e9), (32 << 10, 1 << 20, 32 << 20))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock by which every call takes a microsecond; the list of what it timed."""
+    calls = []
+
+    def times(function, repeats):
+        function()
+        calls.append(function)
+        return np.full(repeats, 1e-6)
+
+    monkeypatch.setattr(_clock, "times", times)
+    return calls
+
+
+class Spy:
+    """A plan that counts the vectors it multiplies."""
+
+    def __init__(self, plan):
+        self.plan, self.vectors = plan, 0
+
+    def matmul(self, x, *, out, threads):
+        self.vectors += x.shape[1]
+        return self.plan.matmul(x, out=out, threads=threads)
+
+    def linear(self, x, *, out, threads):
+        self.vectors += x.shape[0]
+        return self.plan.linear(x, out=out, threads=threads)
+
+
+def execution(layer, density=0.25, pattern="unstructured"):
+    return _profile._Execution(layer, density, pattern, {"block": 4, "m": 4}, np.random.SeedSequence(3), 1, None)
+
+
+def unfold(x, layer):
+    """Columns of a convolution by plain loops: (C kh kw, positions)."""
+    (sh, sw), (dh, dw), (ph, pw) = layer.stride_hw, layer.dilation_hw, layer.padding_hw
+    x = np.pad(x, ((0, 0), (ph, ph), (pw, pw)))
+    return np.stack([[x[c, i * sh + a * dh, j * sw + b * dw] for c in range(layer.in_channels)
+                      for a in range(layer.kernel_h) for b in range(layer.kernel_w)]
+                     for i in range(layer.out_h) for j in range(layer.out_w)], axis=1)
+
+
+@pytest.mark.parametrize("layer", [CONV, NET[2], Layer("g", in_channels=8, out_channels=6, in_h=4, in_w=4, kernel_h=2,
+                                                       kernel_w=3, groups=2)], ids=lambda layer: layer.name)
+def test_matrix_on_unfolded_input_is_the_convolution(layer):
+    """Against a grouped convolution written with scipy's correlation, channel by channel."""
+    signal = pytest.importorskip("scipy.signal")
+    run = execution(layer)
+    depth, filters = layer.in_channels // layer.groups, layer.out_channels // layer.groups
+    full = run.plans.W.reshape(layer.out_channels, layer.in_channels, layer.kernel_h, layer.kernel_w)
+    x = np.random.default_rng(1).standard_normal((layer.in_channels, layer.in_h, layer.in_w))
+    padded = np.pad(x, ((0, 0), (layer.padding_hw[0],) * 2, (layer.padding_hw[1],) * 2))
+    expected = np.zeros((layer.out_channels, layer.out_h, layer.out_w))
+    for f in range(layer.out_channels):
+        first = f // filters * depth
+        for c in range(first, first + depth):
+            expected[f] += signal.correlate2d(padded[c], full[f, c], "valid")[::layer.stride_hw[0],
+                                                                               ::layer.stride_hw[1]]
+    got = run.plans.plan("csr") @ unfold(x, layer).astype(np.float32)
+    assert got.shape == (layer.out_channels, run.positions)
+    np.testing.assert_allclose(got.reshape(expected.shape), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("pattern", "density"), [("unstructured", 0.25), ("block", 0.5), ("nm", 0.5),
+                                                  ("channel", 0.5)])
+def test_weights_have_the_density_and_pattern_asked_for(pattern, density):
+    w = execution(CONV, density, pattern).plans.W.reshape(12, 8, 9)
+    mask = w != 0
+    assert mask.sum() == density * mask.size
+    if pattern == "block":
+        assert (mask.reshape(12, 2, 4, 9).all(axis=2) | ~mask.reshape(12, 2, 4, 9).any(axis=2)).all()
+    if pattern == "nm":
+        assert (mask.reshape(12, 2, 4, 9).sum(axis=2) == 2).all()
+    if pattern == "channel":
+        assert set(mask.reshape(12, -1).sum(axis=1)) == {0, 72}
+    assert (execution(NET[0], 0.1).plans.W != 0).all()  # stays dense
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 7, 64])
+@pytest.mark.parametrize("limit", [1, 5000, 1 << 30])
+def test_pieces_are_the_batch(batch, limit, monkeypatch, clock):
+    monkeypatch.setattr(_profile, "_UNFOLDED_BYTES", limit)
+    for layer in NET:
+        run = execution(layer)
+        n, full, rest = run.pieces(batch)
+        assert n * full + rest == batch * run.positions
+        assert rest < n
+        assert layer.kind == "linear" or 4 * n * run.plans.W.shape[1] <= max(limit, 4 * run.plans.W.shape[1] * 9 * 4)
+        spy = run.plans._plans["csr"] = Spy(run.plans.plan("csr"))
+        run.call(batch, "csr")()
+        assert spy.vectors == batch * run.positions
+
+
+def test_table_says_what_was_done():
+    table = kernels.profile(NET, 0.25, batches=(1, 3), repeats=4, rng=5, quiet=True)
+    assert (table.layout, table.origin, table.pattern) == ("stage_batch", "measured", "unstructured")
+    assert table.stages == tuple(layer.name for layer in NET)
+    assert table.batches == (1, 3)
+    assert table.draws_s.shape == (5, 2, 4)
+    np.testing.assert_array_equal(table.seconds, np.median(table.draws_s, axis=2))
+    meta = json.loads(json.dumps(table.meta))
+    assert meta["machine"]["origin"] == "measured"
+    assert meta["machine"]["isa"] == meta["installation"]["isa"] == ds.config.isa()
+    assert meta["formats"]["depthwise"] == ["csr", "csr"]
+    assert (meta["density"], meta["repeats"], meta["rng"]["entropy"]) == (0.25, 4, 5)
+    assert table.to_trace(20, 1).n_samples == 20
+    again = kernels.profile(NET, 0.25, batches=(1, 3), repeats=1, format=meta["formats"], machine=MACHINE)
+    assert again.meta["formats"] == meta["formats"]
+    assert again.meta["machine"]["flops_per_s"] == 80e9
+    assert kernels.profile(NET, 1.0, repeats=1, machine=MACHINE).pattern == "dense"
+
+
+def test_modelled_table_is_the_cost_model():
+    table = kernels.profile(NET, 0.25, batches=(1, 2), measure=False, machine=MACHINE)
+    assert (table.origin, table.draws_s) == ("modelled", None)
+    assert table == kernels.profile(NET, 0.25, batches=(1, 2), measure=False, machine=MACHINE)
+    dense = kernels.profile(NET, 0.25, measure=False, machine=MACHINE, format="dense")
+    plan = kernels.dense(np.ones((16, 108), np.float32))
+    assert dense.seconds[3, 0] == pytest.approx(kernels.roofline(plan, 1, MACHINE) / 0.9)
+    assert (table.column(1)[[1, 3, 4]] <= dense.column(1)[[1, 3, 4]]).all()  # of two formats the better
+    by_name = kernels.profile(NET, {"fc": 0.01}, measure=False, machine=MACHINE, format="csr")
+    assert by_name.seconds[3, 0] < kernels.profile(NET, measure=False, machine=MACHINE, format="csr").seconds[3, 0]
+
+
+def test_cost_model_chooses_by_density():
+    w = np.random.default_rng(0).standard_normal((256, 512)).astype(np.float32)
+    assert kernels.autotune(w, 256, machine=MACHINE).format == "dense"
+    sparse = np.where(kernels.prune(w, 0.05), w, np.float32(0))
+    plan = kernels.autotune(sparse, 256, machine=MACHINE, bias=np.ones(256, np.float32), act="relu")
+    assert plan.format == "csr"
+    x = np.random.default_rng(1).standard_normal((512, 3)).astype(np.float32)
+    np.testing.assert_allclose(plan @ x, np.maximum(sparse @ x + 1, 0), rtol=1e-4, atol=1e-4)
+    assert kernels.autotune(sparse, 256, ("dense",)).format == "dense"
+    chosen = []
+    for density in np.linspace(0.02, 1, 25):
+        chosen.append(kernels.autotune(np.where(kernels.prune(w, density), w, 0), 256, machine=MACHINE).format)
+    assert chosen == sorted(chosen)  # csr up to a density, dense from there on
+
+
+def test_measured_choice_is_recorded_and_replayed(monkeypatch):
+    order = iter((3e-6, 1e-6))
+    monkeypatch.setattr(_clock, "times", lambda function, repeats: np.full(repeats, next(order)))
+    w, record = np.eye(8, dtype=np.float32), {}
+    assert kernels.autotune(w, 4, measure=True, record=record).format == "csr"
+    (key, held), = json.loads(json.dumps(record)).items()
+    assert held == {"format": "csr", "seconds": {"dense": pytest.approx(3e-6), "csr": pytest.approx(1e-6)}}
+    assert key.startswith("8x8 nnz 8, 4 columns")
+    record[key]["format"] = "dense"
+    assert kernels.autotune(w, 4, measure=True, record=record).format == "dense"  # the clock has run out
+    record[key] = "csr"
+    with pytest.raises(ValueError, match=r"record: '8x8 nnz 8.*expected a 'format' of dense, csr"):
+        kernels.autotune(w, 4, measure=True, record=record)
+
+
+def test_tuned_profile_times_every_candidate(clock):
+    kernels.profile(NET, 0.25, tune=True, repeats=2, machine=MACHINE)
+    assert len(clock) == 4 * 2 + 5  # two candidates of each layer but the grouped one, then the layers
+
+
+def test_interrupt_goes_through(monkeypatch):
+    def interrupted(function, repeats):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_clock, "times", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        kernels.profile(NET, machine=MACHINE)
+
+
+def test_times_are_per_call():
+    calls = []
+    found = _clock.times(lambda: calls.append(1), 5)
+    assert found.shape == (5,)
+    assert (found > 0).all()
+    assert (len(calls) - 2) % 5 == 0
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: kernels.profile("resnet5"), "network: expected one of"),
+    (lambda: kernels.profile("bert_base", measure=False), "layer 'layer0.attention': expected convolutions and linear"),
+    (lambda: kernels.profile(NET, 1.5), "density: expected a finite value >= 0 and <= 1, got 1.5"),
+    (lambda: kernels.profile(NET, {"fc2": 0.5}), "density: expected names of layers of 'small', got 'fc2'"),
+    (lambda: kernels.profile(NET, {"fc": -1}), r"density\['fc'\]: expected"),
+    (lambda: kernels.profile(NET, 0.5, "random"), "pattern: expected one of 'unstructured'"),
+    (lambda: kernels.profile(NET, 0.3, "nm"), "network: layer 'conv': density, m: expected density"),
+    (lambda: kernels.profile(NET, batches=()), "batches: expected ascending sizes, at least one"),
+    (lambda: kernels.profile(NET, batches=(2, 2)), "batches: expected ascending sizes"),
+    (lambda: kernels.profile(NET, format="coo"), "format: expected one of 'auto', 'dense', 'csr'"),
+    (lambda: kernels.profile(NET, format={"fc": "csr"}), "format: expected an entry for every layer, 'stem' is"),
+    (lambda: kernels.profile(NET, format={"stem": ["csr", "csr"]}), r"format\['stem'\]: expected 1 names"),
+    (lambda: kernels.profile(NET, formats=()), "formats: expected at least one of"),
+    (lambda: kernels.profile(NET, repeats=0), "repeats: expected an integer >= 1"),
+    (lambda: kernels.profile(NET, threads=0), "threads: expected an integer >= 1"),
+    (lambda: kernels.profile(NET, threads=2, measure=False), "tune, threads: expected False and 1 with measure=False"),
+    (lambda: kernels.profile(NET, isa="sse"), "isa: expected one of"),
+    (lambda: kernels.autotune(np.eye(3, dtype=np.float32), 0), "n: expected an integer >= 1"),
+    (lambda: kernels.autotune(np.eye(3, dtype=np.float32), 1, ("coo",)), "formats: expected one of 'dense', 'csr'"),
+])
+def test_bad_arguments_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("make", [
+    lambda: kernels.profile(NET[0]), lambda: kernels.profile(NET, format=3),
+    lambda: kernels.profile(NET, formats="csr"), lambda: kernels.autotune(np.eye(3, dtype=np.int32), 1),
+    lambda: kernels.autotune(np.eye(3, dtype=np.float32), 1, record=[]),
+])
+def test_wrong_types(make):
+    with pytest.raises(TypeError, match="expected"):
+        make()
+
+
+def test_every_format_has_its_fraction():
+    assert set(_autotune._ATTAINED) == set(_autotune.FORMATS)
+    assert all(0 < f <= 1 for pair in _autotune._ATTAINED.values() for f in pair)
