@@ -1,8 +1,10 @@
-/* CSR plans: checks, packing into the stream of csr_isa.c, and the split over threads.
+/* CSR plans: checks, packing into the streams of csr_isa.c, and the split over threads.
  *
- * The stream is ordered by block of columns, within it by group of GROUP rows (a group is what
- * threads are given), within it by pair of rows. A *segment* is the pairs of one block and group.
- * Pairs are formed per segment from the group's rows sorted by their number of entries there.
+ * The stream for many vectors is ordered by block of columns, within it by group of GROUP rows (a
+ * group is what threads are given), within it by pair of rows. A *segment* is the pairs of one
+ * block and group. Pairs are formed per segment from the group's rows sorted by their number of
+ * entries there. The stream for one vector is ordered likewise, by strip of CSR_STRIP columns,
+ * group, and slice.
  */
 #include "kernels/csr_internal.h"
 
@@ -22,7 +24,8 @@ enum {
 };
 
 typedef struct segment {
-    size_t pair, entry; /* where it begins; the next segment's is where it ends */
+    size_t pair,
+        entry; /* where it begins (in slices, for one vector); the next begins where it ends */
 } segment;
 
 typedef struct csr_plan {
@@ -34,6 +37,12 @@ typedef struct csr_plan {
     csr_pair *pairs;
     size_t n_pairs;
     csr_entry *entries;
+    size_t n_strips;
+    segment *strips; /* [n_strips * n_groups + 1]; .pair counts slices */
+    csr_slice *slices;
+    size_t n_slices;
+    uint16_t *columns;
+    float *values;
     uint64_t *group_nnz; /* [n_groups + 1] sums of the groups before */
 } csr_plan;
 
@@ -93,7 +102,10 @@ typedef struct packer {
     int64_t *cursor; /* [rows] first entry not yet taken */
     csr_pair *pairs;
     csr_entry *entries;
-    size_t n_pairs, n_entries;
+    csr_slice *slices;
+    uint16_t *columns;
+    float *values;
+    size_t n_pairs, n_entries; /* of slices too */
 } packer;
 
 typedef struct row_count {
@@ -164,8 +176,49 @@ pack_segment(packer *p, size_t b, size_t first, size_t stop)
     }
 }
 
+/* The stream for one vector: up to CSR_SLICE rows of a segment. */
 static void
-pack_all(packer *p, size_t n_blocks, size_t n_groups, segment *segments)
+pack_slice(packer *p, size_t b, const row_count *rows, size_t n)
+{
+    csr_slice slice = {.last = 0};
+    for (size_t i = 0; i < CSR_SLICE; i++) {
+        slice.row[i] = i < n ? rows[i].row : -1;
+        slice.n[i] = i < n ? rows[i].n : 0;
+        if (i < n) {
+            const int64_t end = p->cursor[rows[i].row] + rows[i].n;
+            slice.last |= (end == p->w->indptr[rows[i].row + 1] ? 1U : 0U) << i;
+        }
+    }
+    for (size_t k = 0; k < slice.n[0]; k++) {
+        for (size_t i = 0; i < n && slice.n[i] > k; i++, p->n_entries++) {
+            const int64_t from = p->cursor[rows[i].row]++;
+            if (p->slices != NULL) {
+                p->columns[p->n_entries] = (uint16_t)((size_t)p->w->indices[from] - b * p->block);
+                p->values[p->n_entries] = p->w->values[from];
+            }
+        }
+    }
+    if (p->slices != NULL) {
+        p->slices[p->n_pairs] = slice;
+    }
+    p->n_pairs++;
+}
+
+static void
+pack_slices(packer *p, size_t b, size_t first, size_t stop)
+{
+    row_count rows[GROUP];
+    const size_t n = rows_of_segment(p, b, first, stop, rows);
+    for (size_t i = 0; i < n; i += CSR_SLICE) {
+        pack_slice(p, b, rows + i, n - i < CSR_SLICE ? n - i : CSR_SLICE);
+    }
+}
+
+/* What pack_all does with a segment: pack_segment or pack_slices. */
+typedef void (*pack_fn)(packer *p, size_t b, size_t first, size_t stop);
+
+static void
+pack_all(packer *p, pack_fn pack, size_t n_blocks, size_t n_groups, segment *segments)
 {
     memcpy(p->cursor, p->w->indptr, p->w->rows * sizeof *p->cursor);
     p->n_pairs = 0;
@@ -174,7 +227,7 @@ pack_all(packer *p, size_t n_blocks, size_t n_groups, segment *segments)
         for (size_t g = 0; g < n_groups; g++) {
             const size_t stop = (g + 1) * GROUP;
             segments[b * n_groups + g] = (segment){p->n_pairs, p->n_entries};
-            pack_segment(p, b, g * GROUP, stop < p->w->rows ? stop : p->w->rows);
+            pack(p, b, g * GROUP, stop < p->w->rows ? stop : p->w->rows);
         }
     }
     segments[n_blocks * n_groups] = (segment){p->n_pairs, p->n_entries};
@@ -189,24 +242,28 @@ csr_destroy(dns_plan *base)
                  sizeof *plan->segments);
     dns_mem_free(alloc, plan->pairs, plan->n_pairs, sizeof *plan->pairs);
     dns_mem_free(alloc, plan->entries, base->nnz, sizeof *plan->entries);
+    dns_mem_free(alloc, plan->strips, plan->n_strips * plan->n_groups + 1, sizeof *plan->strips);
+    dns_mem_free(alloc, plan->slices, plan->n_slices, sizeof *plan->slices);
+    dns_mem_free(alloc, plan->columns, base->nnz, sizeof *plan->columns);
+    dns_mem_free(alloc, plan->values, base->nnz, sizeof *plan->values);
     dns_mem_free(alloc, plan->group_nnz, plan->n_groups + 1, sizeof *plan->group_nnz);
 }
 
-/* Fills a plan whose extents are set; 0 or DNS_ERR_MEMORY, what was allocated stays in the plan. */
+/* The streams of a plan whose extents are set; DNS_ERR_MEMORY leaves what was allocated in the
+ * plan. */
 static dns_status
-fill(csr_plan *plan, const dns_csr *w, int64_t *cursor)
+fill_pairs(csr_plan *plan, const dns_csr *w, int64_t *cursor)
 {
     const dns_alloc *alloc = &plan->base.alloc;
     packer p = {
         .w = w, .block = plan->block, .pitch = plan->ops->panel * sizeof(float), .cursor = cursor};
     const size_t n_segments = plan->n_blocks * plan->n_groups + 1;
     plan->segments = dns_mem_new(alloc, n_segments, sizeof *plan->segments);
-    plan->group_nnz = dns_mem_new(alloc, plan->n_groups + 1, sizeof *plan->group_nnz);
     plan->entries = dns_mem_new(alloc, w->nnz, sizeof *plan->entries);
-    if (plan->segments == NULL || plan->group_nnz == NULL || plan->entries == NULL) {
+    if (plan->segments == NULL || plan->entries == NULL) {
         return DNS_ERR_MEMORY;
     }
-    pack_all(&p, plan->n_blocks, plan->n_groups, plan->segments);
+    pack_all(&p, pack_segment, plan->n_blocks, plan->n_groups, plan->segments);
     plan->pairs = dns_mem_new(alloc, p.n_pairs, sizeof *plan->pairs);
     if (plan->pairs == NULL) {
         return DNS_ERR_MEMORY;
@@ -214,15 +271,54 @@ fill(csr_plan *plan, const dns_csr *w, int64_t *cursor)
     plan->n_pairs = p.n_pairs;
     p.pairs = plan->pairs;
     p.entries = plan->entries;
-    pack_all(&p, plan->n_blocks, plan->n_groups, plan->segments);
-    for (size_t g = 0; g <= plan->n_groups; g++) {
+    pack_all(&p, pack_segment, plan->n_blocks, plan->n_groups, plan->segments);
+    plan->base.bytes += n_segments * sizeof *plan->segments + p.n_pairs * sizeof *plan->pairs +
+                        w->nnz * sizeof *plan->entries;
+    return DNS_OK;
+}
+
+static dns_status
+fill_slices(csr_plan *plan, const dns_csr *w, int64_t *cursor)
+{
+    const dns_alloc *alloc = &plan->base.alloc;
+    packer p = {.w = w, .block = CSR_STRIP, .cursor = cursor};
+    const size_t n_segments = plan->n_strips * plan->n_groups + 1;
+    plan->strips = dns_mem_new(alloc, n_segments, sizeof *plan->strips);
+    plan->columns = dns_mem_new(alloc, w->nnz, sizeof *plan->columns);
+    plan->values = dns_mem_new(alloc, w->nnz, sizeof *plan->values);
+    if (plan->strips == NULL || plan->columns == NULL || plan->values == NULL) {
+        return DNS_ERR_MEMORY;
+    }
+    pack_all(&p, pack_slices, plan->n_strips, plan->n_groups, plan->strips);
+    plan->slices = dns_mem_new(alloc, p.n_pairs, sizeof *plan->slices);
+    if (plan->slices == NULL) {
+        return DNS_ERR_MEMORY;
+    }
+    plan->n_slices = p.n_pairs;
+    p.slices = plan->slices;
+    p.columns = plan->columns;
+    p.values = plan->values;
+    pack_all(&p, pack_slices, plan->n_strips, plan->n_groups, plan->strips);
+    plan->base.bytes += n_segments * sizeof *plan->strips + p.n_pairs * sizeof *plan->slices +
+                        w->nnz * (sizeof *plan->columns + sizeof *plan->values);
+    return DNS_OK;
+}
+
+static dns_status
+fill(csr_plan *plan, const dns_csr *w, int64_t *cursor)
+{
+    const size_t n = plan->n_groups + 1;
+    plan->group_nnz = dns_mem_new(&plan->base.alloc, n, sizeof *plan->group_nnz);
+    if (plan->group_nnz == NULL) {
+        return DNS_ERR_MEMORY;
+    }
+    for (size_t g = 0; g < n; g++) {
         const size_t row = g * GROUP;
         plan->group_nnz[g] = (uint64_t)w->indptr[row < w->rows ? row : w->rows];
     }
-    plan->base.bytes += n_segments * sizeof *plan->segments + p.n_pairs * sizeof *plan->pairs +
-                        w->nnz * sizeof *plan->entries +
-                        (plan->n_groups + 1) * sizeof *plan->group_nnz;
-    return DNS_OK;
+    plan->base.bytes += n * sizeof *plan->group_nnz;
+    const dns_status status = fill_pairs(plan, w, cursor);
+    return status == DNS_OK ? fill_slices(plan, w, cursor) : status;
 }
 
 /* ---- execution ------------------------------------------------------------------------------- */
@@ -345,13 +441,17 @@ vector_part(void *ctx, size_t part)
     const csr_plan *plan = j->plan;
     const size_t first = group_of_part(plan, part, j->row_parts);
     const size_t stop = group_of_part(plan, part + 1, j->row_parts);
-    for (size_t b = 0; b < plan->n_blocks && first < stop; b++) {
-        csr_run run = {.x = j->call->x + b * plan->block,
-                       .y = j->call->y,
-                       .ldy = j->call->ldy,
-                       .n = 1,
-                       .act = plan->base.act};
-        run = groups_run(plan, run, b, first, stop);
+    for (size_t b = 0; b < plan->n_strips && first < stop; b++) {
+        const segment *s = plan->strips + b * plan->n_groups;
+        const csr_vector_run run = {.slices = plan->slices + s[first].pair,
+                                    .n_slices = s[stop].pair - s[first].pair,
+                                    .columns = plan->columns + s[first].entry,
+                                    .values = plan->values + s[first].entry,
+                                    .x = j->call->x + b * CSR_STRIP,
+                                    .y = j->call->y,
+                                    .ldy = j->call->ldy,
+                                    .bias = b == 0 ? plan->base.bias : NULL,
+                                    .act = plan->base.act};
         plan->ops->gemv(&run);
     }
 }
@@ -394,21 +494,37 @@ csr_execute(const dns_plan *base, const dns_call *call)
 }
 
 static void
+vector_work(const csr_plan *plan, const dns_machine *machine, dns_work *work)
+{
+    const double nnz = (double)plan->base.nnz;
+    const double x = 4.0 * (double)plan->base.cols;
+    const double y = 4.0 * (double)plan->base.rows;
+    const double stream = 6.0 * nnz + (double)(sizeof(csr_slice) * plan->n_slices);
+    dns_work_add(work, machine, x, 4.0 * nnz); /* one element of x per weight */
+    dns_work_add(work, machine, stream, stream);
+    dns_work_add(work, machine, y, y * (double)(2 * plan->n_strips - 1)); /* sums */
+}
+
+static void
 csr_work(const dns_plan *base, size_t n, const dns_machine *machine, dns_work *work)
 {
     const csr_plan *plan = (const csr_plan *)base;
     const double nnz = (double)base->nnz;
     const double columns = (double)n;
+    work->flops = 2.0 * nnz * columns;
+    if (n == 1) {
+        vector_work(plan, machine, work);
+        return;
+    }
     const double x = 4.0 * (double)base->cols * columns;
     const double y = 4.0 * (double)base->rows * columns;
     const double nt = (double)plan->ops->panel;
-    const double panels = n == 1 ? 1.0 : ceil(columns / nt);
-    const double batches = n == 1 ? 1.0 : ceil(panels / (double)batch_panels(plan));
+    const double panels = ceil(columns / nt);
+    const double batches = ceil(panels / (double)batch_panels(plan));
     const double stream =
         (double)(sizeof(csr_entry) * base->nnz + sizeof(csr_pair) * plan->n_pairs);
     const double one = stream / (double)(plan->n_blocks * plan->n_groups);
-    const double block = 4.0 * (n == 1 ? 1.0 : nt) * (double)block_rows(plan);
-    work->flops = 2.0 * nnz * columns;
+    const double block = 4.0 * nt * (double)block_rows(plan);
     dns_work_add(work, machine, block, 4.0 * nnz * columns); /* rows of X, one per weight */
     dns_work_add(work, machine, stream, stream * batches);   /* weights, once per batch of panels */
     dns_work_add(work, machine, one, stream * (panels - batches)); /* and again per segment */
@@ -458,6 +574,7 @@ dns_csr_plan_create(const dns_csr *w, const float *bias, dns_act act, dns_isa is
     base->nnz = w->nnz;
     plan->block = block_columns(w, plan->ops->panel);
     plan->n_blocks = w->cols == 0 ? 1 : (w->cols + plan->block - 1) / plan->block;
+    plan->n_strips = w->cols == 0 ? 1 : (w->cols + CSR_STRIP - 1) / CSR_STRIP;
     plan->n_groups = (w->rows + GROUP - 1) / GROUP;
     int64_t *cursor = dns_mem_new(alloc, w->rows, sizeof *cursor);
     const dns_status status = cursor == NULL ? DNS_ERR_MEMORY : fill(plan, w, cursor);

@@ -10,19 +10,30 @@
  * (four cycles, two per cycle). Per weight it takes one broadcast and four loads, so with two loads
  * a cycle the bound is 0.8 of the arithmetic peak. The two rows' weights alternate in one stream of
  * {byte offset, value}; rows are sorted by their number of weights in the block, so that two
- * neighbours end together and the part that runs with four accumulators is short.
+ * neighbours end together and the part that runs with four accumulators is short. Streams that come
+ * from main memory are prefetched: the processor's own prefetcher stops at every page.
  *
  * The idea of a stream of offsets is that of XNNPACK's f32-spmm; sorting rows by their length that
  * of Sputnik (Gale et al., SC 2020), which uses it for balance.
  *
- * One vector (N = 1) uses the same stream: an offset divided by the panel's pitch is the index in
- * x.
+ * One vector (N = 1) has a stream of its own, in which the rows of a slice alternate: one lane per
+ * row, its elements of x gathered. So each row's sum is still one accumulator in column order, as
+ * with many vectors. Slices take rows of about equal length (as SELL-C-sigma does: Kreutzer et al.,
+ * SIAM J. Sci. Comput. 36, 2014) but hold no padding: once the shortest row has ended, the
+ * remaining weights are added one by one. A weight takes 6 bytes.
  */
 #include "kernels/csr_internal.h"
 #include "kernels/vec_f32.h"
 
-enum { NV = 4 };
+enum { NV = 4, AHEAD = 1024 /* bytes of a stream */ };
 #define NT (NV * VS_LANES)
+
+/* Hints that p's `bytes`-th next byte will be read soon; never faults. */
+static inline void
+prefetch(const void *p, size_t bytes)
+{
+    __builtin_prefetch((const void *)((uintptr_t)p + bytes));
+}
 
 static void
 pack(const float *x, ptrdiff_t ldx, size_t k, size_t n, float *panel)
@@ -99,6 +110,7 @@ tiles(const csr_run *r, size_t nv, shape s)
             vs b[NV];
             begin(r, p->row[1], nv, s, b);
             for (const csr_entry *stop = e + (size_t)2 * p->both; e < stop; e += 2) {
+                prefetch(e, AHEAD);
                 add(r, e, nv, a);
                 add(r, e + 1, nv, b);
             }
@@ -132,36 +144,81 @@ spmm(const csr_run *r)
     }
 }
 
-static inline float
-element(const csr_run *r, const csr_entry *e)
+#if VS_LANES > 4
+/* acc + values * x[columns] for VS_LANES rows. */
+static inline vs
+add_gathered(const float *x, const uint16_t *columns, const float *values, vs acc)
 {
-    return *(const float *)((const char *)r->x + e->offset / NT);
+#if VS_LANES == 16
+    const __m512i at = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)columns));
+    return vs_fma(vs_load(values), _mm512_i32gather_ps(at, x, sizeof *x), acc);
+#else
+    const __m256i at = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)columns));
+    return vs_fma(vs_load(values), _mm256_i32gather_ps(x, at, sizeof *x), acc);
+#endif
 }
 
+/* The first `steps` steps of a slice, which hold weights of all its rows. */
 static inline void
-finish(const csr_run *r, int32_t row, bool last, float sum)
+whole_steps(const csr_vector_run *r, size_t at, size_t steps, float *sums)
 {
-    r->y[row * r->ldy] = last ? vs_clamp1(sum, r->act.lo, r->act.hi) : sum;
+    enum { VECTORS = CSR_SLICE / VS_LANES };
+    vs acc[VECTORS];
+    for (size_t v = 0; v < VECTORS; v++) {
+        acc[v] = vs_load(sums + v * VS_LANES);
+    }
+    for (size_t k = 0; k < steps; k++, at += CSR_SLICE) {
+        prefetch(r->values + at, AHEAD);
+        prefetch(r->columns + at, AHEAD / 2);
+        for (size_t v = 0; v < VECTORS; v++) {
+            const size_t from = at + v * VS_LANES;
+            acc[v] = add_gathered(r->x, r->columns + from, r->values + from, acc[v]);
+        }
+    }
+    for (size_t v = 0; v < VECTORS; v++) {
+        vs_store(sums + v * VS_LANES, acc[v]);
+    }
+}
+#endif
+
+/* Adds a slice's weights, which begin at `at`, to its sums; returns where they end. */
+static inline size_t
+add_slice(const csr_vector_run *r, const csr_slice *s, size_t at, float *sums)
+{
+    size_t k = 0;
+#if VS_LANES > 4
+    k = s->n[CSR_SLICE - 1];
+    whole_steps(r, at, k, sums);
+    at += k * CSR_SLICE;
+#endif
+    size_t rows = CSR_SLICE;
+    for (;; k++) {
+        while (rows > 0 && s->n[rows - 1] <= k) {
+            rows--;
+        }
+        if (rows == 0) {
+            return at;
+        }
+        for (size_t i = 0; i < rows; i++, at++) {
+            sums[i] = vs_fma1(r->values[at], r->x[r->columns[at]], sums[i]);
+        }
+    }
 }
 
 static void
-gemv(const csr_run *r)
+gemv(const csr_vector_run *r)
 {
-    const csr_entry *e = r->entries;
-    for (const csr_pair *p = r->pairs; p < r->pairs + r->n_pairs; p++) {
-        float a = r->bias != NULL ? r->bias[p->row[0]] : r->y[p->row[0] * r->ldy];
-        if (p->row[1] >= 0) {
-            float b = r->bias != NULL ? r->bias[p->row[1]] : r->y[p->row[1] * r->ldy];
-            for (const csr_entry *stop = e + (size_t)2 * p->both; e < stop; e += 2) {
-                a = vs_fma1(e[0].value, element(r, e), a);
-                b = vs_fma1(e[1].value, element(r, e + 1), b);
-            }
-            finish(r, p->row[1], p->last & 2, b);
+    size_t at = 0;
+    for (const csr_slice *s = r->slices; s < r->slices + r->n_slices; s++) {
+        float sums[CSR_SLICE] = {0.0F};
+        for (size_t i = 0; i < CSR_SLICE && s->row[i] >= 0; i++) {
+            sums[i] = r->bias != NULL ? r->bias[s->row[i]] : r->y[s->row[i] * r->ldy];
         }
-        for (const csr_entry *stop = e + p->rest; e < stop; e++) {
-            a = vs_fma1(e->value, element(r, e), a);
+        at = add_slice(r, s, at, sums);
+        for (size_t i = 0; i < CSR_SLICE && s->row[i] >= 0; i++) {
+            r->y[s->row[i] * r->ldy] =
+                s->last >> i & 1 ? vs_clamp1(sums[i], r->act.lo, r->act.hi) : sums[i];
         }
-        finish(r, p->row[0], p->last & 1, a);
     }
 }
 

@@ -103,6 +103,20 @@ test_skewed_rows(void)
     kit_weights_free(&k);
 }
 
+/* More columns than 16 bits count, with rows that end in either strip; one vector and two. */
+static void
+test_wide_matrix(void)
+{
+    uint64_t state = 10;
+    kit_weights k = kit_weights_new(35, 66000, 0.004, &state);
+    for (size_t i = 0; i < k.rows; i += 3) {
+        memset(k.w + i * k.cols + 60000, 0, 6000 * sizeof *k.w);
+    }
+    k.act = (dns_act){-1.0F, 1.0F};
+    kit_plan_check(create, &k, 2, 1);
+    kit_weights_free(&k);
+}
+
 /* The sum of an output does not depend on how many columns are computed together. */
 static void
 test_columns_do_not_meet(void)
@@ -305,6 +319,6 @@ test_work_is_counted(void)
 }
 
 TAP_MAIN(TAP(test_every_tail), TAP(test_shapes_and_densities), TAP(test_skewed_rows),
-         TAP(test_columns_do_not_meet), TAP(test_not_finite), TAP(test_weights_come_back),
-         TAP(test_bad_matrices_name_the_row), TAP(test_sizes_and_activation_are_checked),
-         TAP(test_oom_csr), TAP(test_work_is_counted))
+         TAP(test_wide_matrix), TAP(test_columns_do_not_meet), TAP(test_not_finite),
+         TAP(test_weights_come_back), TAP(test_bad_matrices_name_the_row),
+         TAP(test_sizes_and_activation_are_checked), TAP(test_oom_csr), TAP(test_work_is_counted))
