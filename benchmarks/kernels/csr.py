@@ -97,6 +97,11 @@ def rows(isa):
         name, dense = faster_dense(w, x)
         yield board.Row(f"{m}x{k}x{n} density 0.5", lambda p=plan, x=x, o=out: p.matmul(x, out=o), dense, name,
                         gate=1.0, flops=2.0 * plan.nnz * n, plan=plan, n=n)
+    w, x, out = sparse_weights(768, 768, 0.2), inputs(256, 768), np.empty((256, 768), np.float32)
+    plan, whole, other = kernels.csr(w, isa=isa), kernels.dense(w), np.empty((256, 768), np.float32)
+    yield board.Row("linear 768x768x256 density 0.2", lambda p=plan, x=x, o=out: p.linear(x, out=o),
+                    lambda p=whole, x=x, o=other: p.linear(x, out=o), "dense OpenBLAS", flops=2.0 * plan.nnz * 256,
+                    plan=plan, n=256)
     m, k = 2048, 2048
     for density in (0.3, 0.1):
         w, x, out = sparse_weights(m, k, density), inputs(k, 1)[:, 0].copy(), np.empty(m, np.float32)

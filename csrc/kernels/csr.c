@@ -328,6 +328,7 @@ typedef struct job {
     const dns_call *call;
     size_t row_parts; /* how many parts share a panel; the others split the panels */
     size_t panel_parts;
+    dns_layout layout;
 } job;
 
 /* First group of part p of n, so that parts hold about equally many weights. */
@@ -384,35 +385,86 @@ groups_run(const csr_plan *plan, csr_run run, size_t b, size_t first, size_t sto
     return run;
 }
 
-/* The panels [p, p + n_panels), at most a batch, for the groups [first, stop). */
-static void
-multiply_batch(const csr_plan *plan, const dns_call *call, size_t p, size_t n_panels, size_t first,
-               size_t stop, float *packed)
+/* Some panels, at most a batch, times the groups [first, stop). */
+typedef struct batch {
+    const csr_plan *plan;
+    const dns_call *call;
+    dns_layout layout;
+    size_t panel, n_panels;
+    size_t first, stop;
+    float *packed; /* [n_panels][block_rows][NT] */
+    float *sums;   /* DNS_ROWS: [n_panels][M][NT] */
+} batch;
+
+/* Columns of the batch's q-th panel; *at is the first one. */
+static size_t
+panel_columns(const batch *a, size_t q, size_t *at)
 {
-    const size_t nt = plan->ops->panel;
-    const size_t panel_floats = block_rows(plan) * nt;
-    const size_t step = n_panels == 1 ? stop - first : 1;
-    for (size_t b = 0; b < plan->n_blocks; b++) {
-        const size_t row = b * plan->block;
-        const size_t k = plan->base.cols - row < plan->block ? plan->base.cols - row : plan->block;
-        for (size_t q = 0; q < n_panels; q++) {
-            const size_t column = (p + q) * nt;
-            const size_t n = call->n - column < nt ? call->n - column : nt;
-            plan->ops->pack(call->x + (ptrdiff_t)row * call->ldx + (ptrdiff_t)column, call->ldx, k,
-                            n, packed + q * panel_floats);
+    const size_t nt = a->plan->ops->panel;
+    *at = (a->panel + q) * nt;
+    return a->call->n - *at < nt ? a->call->n - *at : nt;
+}
+
+static void
+pack_block(const batch *a, size_t b)
+{
+    const csr_plan *plan = a->plan;
+    const dns_call *call = a->call;
+    const size_t row = b * plan->block;
+    const size_t k = plan->base.cols - row < plan->block ? plan->base.cols - row : plan->block;
+    for (size_t q = 0; q < a->n_panels; q++) {
+        size_t at = 0;
+        const size_t n = panel_columns(a, q, &at);
+        float *panel = a->packed + q * block_rows(plan) * plan->ops->panel;
+        if (a->layout == DNS_ROWS) {
+            plan->ops->pack_rows(call->x + (ptrdiff_t)at * call->ldx + (ptrdiff_t)row, call->ldx, k,
+                                 n, panel);
         }
-        for (size_t g = first; g < stop; g += step) {
-            for (size_t q = 0; q < n_panels; q++) {
-                const size_t column = (p + q) * nt;
-                csr_run run = {.x = packed + q * panel_floats,
-                               .y = call->y + column,
-                               .ldy = call->ldy,
-                               .n = call->n - column < nt ? call->n - column : nt,
-                               .act = plan->base.act};
-                run = groups_run(plan, run, b, g, g + step);
-                plan->ops->spmm(&run);
+        else {
+            plan->ops->pack(call->x + (ptrdiff_t)row * call->ldx + (ptrdiff_t)at, call->ldx, k, n,
+                            panel);
+        }
+    }
+}
+
+/* Block b, which is packed, of the groups [g, stop) and the batch's q-th panel. */
+static void
+multiply_panel(const batch *a, size_t b, size_t g, size_t stop, size_t q)
+{
+    const csr_plan *plan = a->plan;
+    const size_t nt = plan->ops->panel;
+    const bool rows = a->layout == DNS_ROWS;
+    size_t at = 0;
+    csr_run run = {.n = panel_columns(a, q, &at), .act = plan->base.act};
+    run.x = a->packed + q * block_rows(plan) * nt;
+    run.y = rows ? a->sums + q * plan->base.rows * nt : a->call->y + at;
+    run.ldy = rows ? (ptrdiff_t)nt : a->call->ldy;
+    run = groups_run(plan, run, b, g, stop);
+    plan->ops->spmm(&run);
+}
+
+static void
+multiply_batch(const batch *a)
+{
+    const csr_plan *plan = a->plan;
+    const size_t nt = plan->ops->panel;
+    const size_t step = a->n_panels == 1 ? a->stop - a->first : 1;
+    for (size_t b = 0; b < plan->n_blocks; b++) {
+        pack_block(a, b);
+        for (size_t g = a->first; g < a->stop; g += step) {
+            for (size_t q = 0; q < a->n_panels; q++) {
+                multiply_panel(a, b, g, g + step, q);
             }
         }
+    }
+    const size_t row = a->first * GROUP;
+    const size_t end = a->stop * GROUP < plan->base.rows ? a->stop * GROUP : plan->base.rows;
+    for (size_t q = 0; a->layout == DNS_ROWS && q < a->n_panels; q++) {
+        size_t at = 0;
+        const size_t n = panel_columns(a, q, &at);
+        plan->ops->unpack_rows(a->sums + (q * plan->base.rows + row) * nt, end - row, n,
+                               a->call->y + (ptrdiff_t)at * a->call->ldy + (ptrdiff_t)row,
+                               a->call->ldy);
     }
 }
 
@@ -423,14 +475,20 @@ multiply_part(void *ctx, size_t part)
     const csr_plan *plan = j->plan;
     const size_t nt = plan->ops->panel;
     const size_t panels = (j->call->n + nt - 1) / nt;
-    const size_t batch = batch_panels(plan);
+    const size_t most = batch_panels(plan);
     const size_t across = part / j->row_parts;
-    const size_t first = group_of_part(plan, part % j->row_parts, j->row_parts);
-    const size_t stop = group_of_part(plan, part % j->row_parts + 1, j->row_parts);
     const size_t end = dns_part(panels, j->panel_parts, across + 1);
-    float *packed = (float *)j->call->ws + part * batch * block_rows(plan) * nt;
-    for (size_t p = dns_part(panels, j->panel_parts, across); p < end && first < stop; p += batch) {
-        multiply_batch(plan, j->call, p, end - p < batch ? end - p : batch, first, stop, packed);
+    const size_t packed = most * block_rows(plan) * nt;
+    const size_t sums = j->layout == DNS_ROWS ? most * plan->base.rows * nt : 0;
+    batch a = {.plan = plan, .call = j->call, .layout = j->layout};
+    a.first = group_of_part(plan, part % j->row_parts, j->row_parts);
+    a.stop = group_of_part(plan, part % j->row_parts + 1, j->row_parts);
+    a.packed = (float *)j->call->ws + part * (packed + sums);
+    a.sums = a.packed + packed;
+    a.panel = dns_part(panels, j->panel_parts, across);
+    for (; a.panel < end && a.first < a.stop; a.panel += most) {
+        a.n_panels = end - a.panel < most ? end - a.panel : most;
+        multiply_batch(&a);
     }
 }
 
@@ -456,41 +514,65 @@ vector_part(void *ctx, size_t part)
     }
 }
 
+/* Bytes for `rows` rows of NT floats per panel of a batch and thread. */
+static bool
+panels_bytes(const csr_plan *plan, size_t rows, size_t threads, size_t *bytes)
+{
+    size_t floats = 0;
+    return dns_mul_size(rows, plan->ops->panel * batch_panels(plan), &floats) &&
+           dns_mul_size(floats, threads, &floats) && dns_mul_size(floats, sizeof(float), bytes);
+}
+
 static bool
 csr_workspace(const dns_plan *base, size_t n, size_t threads, size_t *bytes)
 {
     const csr_plan *plan = (const csr_plan *)base;
-    size_t floats = n == 1 ? base->cols : block_rows(plan) * plan->ops->panel;
-    return (n == 1 || (dns_mul_size(floats, batch_panels(plan), &floats) &&
-                       dns_mul_size(floats, threads, &floats))) &&
-           dns_mul_size(floats, sizeof(float), bytes);
+    return n == 1 ? dns_mul_size(base->cols, sizeof(float), bytes)
+                  : panels_bytes(plan, block_rows(plan), threads, bytes);
+}
+
+static bool
+csr_rows_workspace(const dns_plan *base, size_t n, size_t threads, size_t *bytes)
+{
+    const csr_plan *plan = (const csr_plan *)base;
+    (void)n;
+    return panels_bytes(plan, block_rows(plan) + base->rows, threads, bytes);
+}
+
+static void
+multiply(const csr_plan *plan, const dns_call *call, dns_layout layout)
+{
+    const size_t threads = dns_plan_threads(&plan->base, call->n, call->threads);
+    const size_t panels = (call->n + plan->ops->panel - 1) / plan->ops->panel;
+    const bool across = panels % threads == 0 || panels >= 4 * threads;
+    job j = {plan, call, across ? 1 : threads, across ? threads : 1, layout};
+    dns_threads_run(call->threads, threads, multiply_part, &j);
 }
 
 static void
 csr_execute(const dns_plan *base, const dns_call *call)
 {
-    const csr_plan *plan = (const csr_plan *)base;
-    const size_t threads = dns_plan_threads(base, call->n, call->threads);
-    job j = {plan, call, threads, 1};
-    if (call->n == 1) {
-        dns_call one = *call;
-        if (call->ldx != 1) {
-            float *x = call->ws;
-            for (size_t k = 0; k < base->cols; k++) {
-                x[k] = call->x[(ptrdiff_t)k * call->ldx];
-            }
-            one.x = x;
-        }
-        j.call = &one;
-        dns_threads_run(call->threads, threads, vector_part, &j);
+    if (call->n > 1) {
+        multiply((const csr_plan *)base, call, DNS_COLUMNS);
         return;
     }
-    const size_t panels = (call->n + plan->ops->panel - 1) / plan->ops->panel;
-    if (panels % threads == 0 || panels >= 4 * threads) {
-        j.row_parts = 1;
-        j.panel_parts = threads;
+    const size_t threads = dns_plan_threads(base, 1, call->threads);
+    dns_call one = *call;
+    job j = {(const csr_plan *)base, &one, threads, 1, DNS_COLUMNS};
+    if (call->ldx != 1) {
+        float *x = call->ws;
+        for (size_t k = 0; k < base->cols; k++) {
+            x[k] = call->x[(ptrdiff_t)k * call->ldx];
+        }
+        one.x = x;
     }
-    dns_threads_run(call->threads, threads, multiply_part, &j);
+    dns_threads_run(call->threads, threads, vector_part, &j);
+}
+
+static void
+csr_execute_rows(const dns_plan *base, const dns_call *call)
+{
+    multiply((const csr_plan *)base, call, DNS_ROWS);
 }
 
 static void
@@ -555,6 +637,8 @@ static const dns_plan_ops csr_plan_ops = {
     .format = "csr",
     .workspace = csr_workspace,
     .execute = csr_execute,
+    .rows_workspace = csr_rows_workspace,
+    .execute_rows = csr_execute_rows,
     .work = csr_work,
     .to_dense = csr_to_dense,
     .destroy = csr_destroy,

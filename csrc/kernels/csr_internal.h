@@ -60,6 +60,10 @@ typedef struct dns_csr_ops {
     size_t panel; /* columns of a packed panel */
     /* panel[i*panel .. + n) = x[i*ldx .. + n) for i < k, n <= panel, zeros up to a whole vector. */
     void (*pack)(const float *x, ptrdiff_t ldx, size_t k, size_t n, float *panel);
+    /* The same of vectors that lie in rows: panel[i*panel + j] = x[j*ldx + i]. */
+    void (*pack_rows)(const float *x, ptrdiff_t ldx, size_t k, size_t n, float *panel);
+    /* y[j*ldy + i] = sums[i*panel + j] for i < rows, j < n. */
+    void (*unpack_rows)(const float *sums, size_t rows, size_t n, float *y, ptrdiff_t ldy);
     void (*spmm)(const csr_run *run);
     void (*gemv)(const csr_vector_run *run);
 } dns_csr_ops;

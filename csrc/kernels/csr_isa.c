@@ -16,6 +16,9 @@
  * The idea of a stream of offsets is that of XNNPACK's f32-spmm; sorting rows by their length that
  * of Sputnik (Gale et al., SC 2020), which uses it for balance.
  *
+ * Vectors that lie in rows are transposed into the same panels, and their sums, [M][NT] per panel,
+ * back, a square of vectors at a time.
+ *
  * One vector (N = 1) has a stream of its own, in which the rows of a slice alternate: one lane per
  * row, its elements of x gathered. So each row's sum is still one accumulator in column order, as
  * with many vectors. Slices take rows of about equal length (as SELL-C-sigma does: Kreutzer et al.,
@@ -24,6 +27,7 @@
  */
 #include "kernels/csr_internal.h"
 #include "kernels/vec_f32.h"
+#include "kernels/vec_transpose.h"
 
 enum { NV = 4, AHEAD = 1024 /* bytes of a stream */ };
 #define NT (NV * VS_LANES)
@@ -48,6 +52,53 @@ pack(const float *x, ptrdiff_t ldx, size_t k, size_t n, float *panel)
             vs_store(panel + full * VS_LANES, vs_load_mask(x + full * VS_LANES, tail));
         }
     }
+}
+
+/* to[j*ldt + i] = from[i*ldf + j] for i < rows, j < cols, both at most VS_LANES; with `pad` zeros
+ * for the i up to VS_LANES. */
+static inline __attribute__((always_inline)) void
+transpose_tile(const float *from, ptrdiff_t ldf, size_t rows, size_t cols, float *to, ptrdiff_t ldt,
+               bool pad)
+{
+    vs r[VS_LANES];
+    for (size_t i = 0; i < VS_LANES; i++) {
+        r[i] = i < rows ? vs_load_part(from + (ptrdiff_t)i * ldf, cols) : vs_set(0.0F);
+    }
+    vs_transpose(r);
+    for (size_t j = 0; j < cols; j++) {
+        vs_store_part(to + (ptrdiff_t)j * ldt, r[j], pad ? VS_LANES : rows);
+    }
+}
+
+static inline __attribute__((always_inline)) void
+transpose(const float *from, ptrdiff_t ldf, size_t rows, size_t cols, float *to, ptrdiff_t ldt,
+          bool pad)
+{
+    for (size_t i = 0; i < rows; i += VS_LANES) {
+        for (size_t j = 0; j < cols; j += VS_LANES) {
+            const float *tile = from + (ptrdiff_t)i * ldf + (ptrdiff_t)j;
+            float *out = to + (ptrdiff_t)j * ldt + (ptrdiff_t)i;
+            if (rows - i >= VS_LANES && cols - j >= VS_LANES) {
+                transpose_tile(tile, ldf, VS_LANES, VS_LANES, out, ldt, pad);
+            }
+            else {
+                transpose_tile(tile, ldf, rows - i < VS_LANES ? rows - i : VS_LANES,
+                               cols - j < VS_LANES ? cols - j : VS_LANES, out, ldt, pad);
+            }
+        }
+    }
+}
+
+static void
+pack_rows(const float *x, ptrdiff_t ldx, size_t k, size_t n, float *panel)
+{
+    transpose(x, ldx, n, k, panel, NT, true);
+}
+
+static void
+unpack_rows(const float *sums, size_t rows, size_t n, float *y, ptrdiff_t ldy)
+{
+    transpose(sums, NT, rows, n, y, ldy, false);
 }
 
 /* Shape of a tile: nv vectors, of which the last has `tail` lanes (0 = all). */
@@ -227,6 +278,8 @@ const dns_csr_ops DNS_ISA_FN(dns_csr_ops) = {
     .isa = DNS_ISA_VALUE,
     .panel = NT,
     .pack = pack,
+    .pack_rows = pack_rows,
+    .unpack_rows = unpack_rows,
     .spmm = spmm,
     .gemv = gemv,
 };

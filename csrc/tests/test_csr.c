@@ -117,7 +117,8 @@ test_wide_matrix(void)
     kit_weights_free(&k);
 }
 
-/* The sum of an output does not depend on how many columns are computed together. */
+/* The sum of an output depends neither on how many columns are computed together nor on whether the
+ * vectors lie in columns or in rows. */
 static void
 test_columns_do_not_meet(void)
 {
@@ -127,20 +128,28 @@ test_columns_do_not_meet(void)
     float *x = malloc(COLS * N * sizeof *x);
     float *y = malloc(ROWS * N * sizeof *y);
     float *one = malloc(ROWS * sizeof *one);
-    REQUIRE(x != NULL && y != NULL && one != NULL);
+    float *x_rows = malloc(COLS * N * sizeof *x_rows);
+    float *y_rows = malloc(ROWS * N * sizeof *y_rows);
+    REQUIRE(x != NULL && y != NULL && one != NULL && x_rows != NULL && y_rows != NULL);
     for (size_t i = 0; i < (size_t)COLS * N; i++) {
         x[i] = kit_float(&state);
+        x_rows[i % N * COLS + i / N] = x[i];
     }
     KIT_FOR_EACH_LEVEL(isa)
     {
         dns_plan *plan = NULL;
         REQUIRE(create(&k, isa, NULL, &plan, NULL) == DNS_OK);
-        size_t bytes = 0;
-        REQUIRE(dns_plan_workspace(plan, DNS_COLUMNS, N, 1, &bytes, NULL) == DNS_OK);
+        size_t bytes = 0; /* rows need the most */
+        REQUIRE(dns_plan_workspace(plan, DNS_ROWS, N, 1, &bytes, NULL) == DNS_OK);
         void *ws = dns_mem_new(NULL, bytes, 1);
         REQUIRE(ws != NULL);
         const dns_call all = {N, x, N, y, N, ws, NULL};
         dns_plan_execute(plan, DNS_COLUMNS, &all);
+        const dns_call rows = {N, x_rows, COLS, y_rows, ROWS, ws, NULL};
+        dns_plan_execute(plan, DNS_ROWS, &rows);
+        for (size_t i = 0; i < (size_t)ROWS * N; i++) {
+            CHECK_F64((double)y_rows[i % N * ROWS + i / N], (double)y[i]);
+        }
         for (size_t j = 0; j < N; j += 43) {
             const dns_call column = {1, x + j, N, one, 1, ws, NULL};
             dns_plan_execute(plan, DNS_COLUMNS, &column);
@@ -151,6 +160,8 @@ test_columns_do_not_meet(void)
         dns_mem_free(NULL, ws, bytes, 1);
         dns_plan_destroy(plan);
     }
+    free(y_rows);
+    free(x_rows);
     free(one);
     free(y);
     free(x);

@@ -2,7 +2,8 @@
  *
  * Per output the sum starts with the bias and takes the stored weights in ascending column order,
  * one fp32 accumulator, one fused multiply-add each (two roundings in the portable path). So
- * results do not depend on the number of threads or on N, and with k stored weights in the row
+ * results depend neither on the number of threads, nor on N, nor on the layout, and with k stored
+ * weights in the row
  *
  *     |y - y64| <= 2 (k + 2) u (|b| + sum |w x|),   u = 2^-24.
  *
