@@ -23,6 +23,7 @@ extern PyMethodDef kernels_dense_methods[];
 extern PyMethodDef kernels_machine_methods[];
 extern PyMethodDef kernels_plan_methods[];
 extern PyMethodDef kernels_rowstats_methods[];
+extern PyMethodDef kernels_tree_methods[];
 
 typedef struct kernels_state {
     dnspy_state base;

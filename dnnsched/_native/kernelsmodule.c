@@ -7,7 +7,7 @@
 
 static PyMethodDef *const parts[] = {
     kernels_blas_methods,    kernels_count_methods, kernels_csr_methods,      kernels_dense_methods,
-    kernels_machine_methods, kernels_plan_methods,  kernels_rowstats_methods,
+    kernels_machine_methods, kernels_plan_methods,  kernels_rowstats_methods, kernels_tree_methods,
 };
 
 #define WS_KEEP ((size_t)64 << 20) /* a larger workspace is freed after the call */

@@ -40,6 +40,7 @@ from dnnsched.kernels._plan import MatPlan
 from dnnsched.kernels._profile import profile
 from dnnsched.kernels._prune import PATTERNS, prune
 from dnnsched.kernels._rowstats import RowStats, rowstats
+from dnnsched.kernels._tree import Tree, tree
 
 __all__ = [
     "PATTERNS",
@@ -47,6 +48,7 @@ __all__ = [
     "Machine",
     "MatPlan",
     "RowStats",
+    "Tree",
     "act_mask",
     "autotune",
     "check_tails",
@@ -64,6 +66,7 @@ __all__ = [
     "roofline",
     "row_any",
     "rowstats",
+    "tree",
     "unpack_mask",
     "valid_macs",
     "weight_counts",
