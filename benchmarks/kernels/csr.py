@@ -53,7 +53,7 @@ def mkl_multiply(library, w, x, out):
         return None
     arguments = (plain, ctypes.c_float(1.0), handle, descr, row_major, at(x), n, n, ctypes.c_float(0.0), at(out), n)
 
-    def multiply(keep=(indptr, columns, values)):
+    def multiply(keep=(indptr, columns, values, x, out)):
         return library.mkl_sparse_s_mm(*arguments)
 
     return multiply
