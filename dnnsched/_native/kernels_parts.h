@@ -20,6 +20,7 @@ extern PyMethodDef kernels_blas_methods[];
 extern PyMethodDef kernels_count_methods[];
 extern PyMethodDef kernels_csr_methods[];
 extern PyMethodDef kernels_dense_methods[];
+extern PyMethodDef kernels_fwht_methods[];
 extern PyMethodDef kernels_machine_methods[];
 extern PyMethodDef kernels_plan_methods[];
 extern PyMethodDef kernels_rowstats_methods[];

@@ -4,6 +4,8 @@
 multiplies many times: ``plan @ X``, ``plan.matmul(X)``, ``plan.linear(x)``. :func:`machine` and :func:`roofline` tell
 what this CPU could do at best.
 
+**Transforms.** :func:`fwht` transforms rows or columns by Walsh-Hadamard; :func:`ovsf` generates filters by it.
+
 **Counts.** A *mask* holds one bit per value, set where the value counts as non-zero: ``|x| > eps``, or NaN (so ``-0.0``
 is zero). Rows of ``W`` values are packed into ``ceil(W / 64)`` words of uint64; column ``j`` is bit ``j % 64`` of word
 ``j // 64`` and the tail bits are zero. Masks are the input of the accelerator models in :mod:`dnnsched.accel`. All
@@ -35,6 +37,7 @@ from dnnsched.kernels._counts import (
 )
 from dnnsched.kernels._csr import csr
 from dnnsched.kernels._dense import dense
+from dnnsched.kernels._fwht import fwht, ovsf
 from dnnsched.kernels._machine import Cost, Machine, machine, roofline
 from dnnsched.kernels._plan import MatPlan
 from dnnsched.kernels._profile import profile
@@ -57,8 +60,10 @@ __all__ = [
     "csr",
     "dense",
     "density",
+    "fwht",
     "layer_weight_counts",
     "machine",
+    "ovsf",
     "pack_mask",
     "popcount",
     "profile",

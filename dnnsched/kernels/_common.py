@@ -38,6 +38,18 @@ def floats(x, name):
     return x if rows_apart else np.ascontiguousarray(x)
 
 
+def integers(a, name):
+    """One-dimensional int64 array of an integer array."""
+    a = np.asarray(a)
+    if a.dtype.kind not in "iu":
+        raise TypeError(f"{name}: expected integers, got dtype {a.dtype}")
+    if a.ndim != 1:
+        raise ValueError(f"{name}: expected 1 dimension, got shape {a.shape}")
+    if a.dtype == np.uint64 and a.size and a.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name}: expected values below 2^63, got {a.max()}")
+    return np.ascontiguousarray(a, np.int64)
+
+
 def output(out, shape, dtype=np.float32):
     """A new array, or `out` if it has exactly this shape and dtype, is writeable and has a contiguous last axis."""
     if out is None:

@@ -16,18 +16,6 @@ class _CsrPlan(MatPlan):
         return indptr, indices, data, self.shape
 
 
-def _integers(a, name):
-    """One-dimensional int64 array of an integer array."""
-    a = np.asarray(a)
-    if a.dtype.kind not in "iu":
-        raise TypeError(f"{name}: expected integers, got dtype {a.dtype}")
-    if a.ndim != 1:
-        raise ValueError(f"{name}: expected 1 dimension, got shape {a.shape}")
-    if a.dtype == np.uint64 and a.size and a.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"{name}: expected values below 2^63, got {a.max()}")
-    return np.ascontiguousarray(a, np.int64)
-
-
 def _parts(W):
     """(indptr, indices, data, shape) of anything that :func:`csr` takes."""
     if isinstance(W, tuple):
@@ -93,7 +81,7 @@ def csr(W, *, bias=None, act=None, isa=None):
     """
     indptr, indices, data, shape = _parts(W)
     rows, columns = (int(v) for v in shape)
-    indptr, indices = _integers(indptr, "indptr"), _integers(indices, "indices")
+    indptr, indices = _common.integers(indptr, "indptr"), _common.integers(indices, "indices")
     data = np.ascontiguousarray(_common.floats(data, "data"))
     if indptr.size != rows + 1:
         raise ValueError(f"indptr: expected {rows + 1} row pointers, got {indptr.size}")
