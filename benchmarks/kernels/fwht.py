@@ -36,9 +36,10 @@ def ffht():
         return None, "FFHT's source is not there (DNNSCHED_FFHT)"
     work = Path(tempfile.mkdtemp(prefix="ffht"))
     atexit.register(shutil.rmtree, work, ignore_errors=True)
+    sources = [path for name in ("fht.c", "fast_copy.c") if (path := Path(folder) / name).is_file()]
     (work / "shim.c").write_text(SHIM, encoding="utf-8")
     done = subprocess.run([os.environ.get("CC", "cc"), "-O3", "-march=native", "-shared", "-fPIC", "-w", "-I", folder,
-                           "-o", work / "ffht.so", work / "shim.c", Path(folder) / "fht.c"],
+                           "-o", work / "ffht.so", work / "shim.c", *sources],
                           capture_output=True, text=True, check=False)
     if done.returncode:
         return None, "FFHT does not compile"
@@ -46,10 +47,10 @@ def ffht():
 
 
 def transform_rows(isa):
-    """Rows of every length; half a megabyte of them, or one."""
+    """Rows of every length: as many as stay in the second cache, or one."""
     library, reason = ffht()
     for log2n in (*range(8, 19, 2), 20):
-        n, batch = 1 << log2n, max(1, 1 << (17 - log2n))
+        n, batch = 1 << log2n, max(1, (1 << 15) >> log2n)
         x = inputs(batch, n)
         out, other = np.empty_like(x), np.empty_like(x)
 
@@ -67,8 +68,9 @@ def rows(isa):
     yield from transform_rows(isa)
     linalg = board.peer("scipy.linalg")
     for n in (16, 64, 256):
-        x = inputs(1 << 18 >> (n.bit_length() - 1), n)
+        x = inputs(1 << 15 >> (n.bit_length() - 1), n)
         out, columns = np.empty_like(x), np.ascontiguousarray(x.T)
+        out_columns, product_columns = np.empty_like(columns), np.empty_like(columns)
         h = linalg.hadamard(n).astype(np.float32) if linalg else None
         product, work = np.empty_like(x), float(x.size * (n.bit_length() - 1))
         reason = None if linalg else "scipy is not installed"
@@ -76,11 +78,11 @@ def rows(isa):
                         (lambda x=x, h=h, p=product: np.matmul(x, h, out=p)) if linalg else None,
                         "scipy hadamard matmul", flops=work, skipped=reason)
         yield board.Row(f"fwht columns {n} x {len(x)}",
-                        lambda x=columns, o=np.empty_like(columns): kernels.fwht(x, 0, o, isa=isa),
-                        (lambda x=columns, h=h, p=np.empty_like(columns): np.matmul(h, x, out=p)) if linalg else None,
+                        lambda x=columns, o=out_columns: kernels.fwht(x, 0, o, isa=isa),
+                        (lambda x=columns, h=h, p=product_columns: np.matmul(h, x, out=p)) if linalg else None,
                         "scipy hadamard matmul", flops=work, skipped=reason)
     for length, crop in ((16, (3, 3)), (1024, None)):
-        alpha = inputs(1 << 20 >> (length.bit_length() - 1), length // 2)
+        alpha = inputs(1 << 17 >> (length.bit_length() - 1), length // 2)
         code = kernels.ovsf(np.eye(length, dtype=np.float32)[: length // 2], None, length, crop)
         code = code.reshape(length // 2, -1)
         yield board.Row(f"ovsf {len(alpha)} x {length}, half", lambda a=alpha, n=length, c=crop:

@@ -138,7 +138,13 @@ fly(const float *x, ptrdiff_t sx, float *y, ptrdiff_t sy, size_t nv, size_t lane
 static inline __attribute__((always_inline)) void
 pass_of(const float *x, ptrdiff_t sx, float *y, ptrdiff_t sy, size_t width, size_t nv)
 {
+    /* Up to a line's begin first: full vectors then never lie across two lines. */
+    const size_t across = (uintptr_t)y % (VS_LANES * sizeof *y) / sizeof *y;
     size_t j = 0;
+    if (across != 0 && width >= 4 * VS_LANES) {
+        j = VS_LANES - across;
+        fly(x, sx, y, sy, nv, j);
+    }
     for (; j + VS_LANES <= width; j += VS_LANES) {
         fly(x + j, sx, y + j, sy, nv, VS_LANES);
     }
