@@ -17,6 +17,7 @@
 
 /* Method tables, one per kernels_<family>.c; kernelsmodule.c adds them all. */
 extern PyMethodDef kernels_blas_methods[];
+extern PyMethodDef kernels_butterfly_methods[];
 extern PyMethodDef kernels_count_methods[];
 extern PyMethodDef kernels_csr_methods[];
 extern PyMethodDef kernels_dense_methods[];

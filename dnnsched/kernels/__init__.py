@@ -17,6 +17,7 @@ instruction-set level (default: the one in use, see :func:`dnnsched.config.isa`)
 """
 
 from dnnsched.kernels._autotune import autotune
+from dnnsched.kernels._butterfly import butterfly
 from dnnsched.kernels._counts import (
     act_mask,
     check_tails,
@@ -54,6 +55,7 @@ __all__ = [
     "Tree",
     "act_mask",
     "autotune",
+    "butterfly",
     "check_tails",
     "count_nonzeros",
     "count_zeros",
