@@ -97,8 +97,8 @@ def test_fourier_twiddles_and_bit_reversal_are_the_fft(levels):
     np.testing.assert_allclose(y, np.fft.fft(x, axis=0), atol=1e-4)
 
 
-def test_cosine_part_of_the_fft_by_one_real_plan():
-    """Rotations: orthogonal blocks keep the norm, and the transpose is the reverse product."""
+def test_rotations_keep_the_norm_and_invert_by_the_transpose():
+    """Orthogonal blocks; the transpose is the reverse product of transposed blocks."""
     rng = np.random.default_rng(4)
     angle = rng.random((1, 2, 6, 32)) * 2 * np.pi
     t = np.stack([np.stack([np.cos(angle), -np.sin(angle)], -1), np.stack([np.sin(angle), np.cos(angle)], -1)], -2)
