@@ -50,13 +50,13 @@ def exponential(seed, n=N):
 
 
 @pytest.mark.parametrize("rho", [0.5, 0.8])
-def test_m_d_1(rho):
+def test_item_03_m_d_1(rho):
     wait, _, _ = run(stream(1, rho, np.ones(N)), np.ones(1), "fcfs", index=np.zeros(N))
     check(wait, rho / (2 * (1 - rho)))
 
 
 @pytest.mark.parametrize("rho", [0.5, 0.8])
-def test_m_m_1(rho):
+def test_item_03_m_m_1(rho):
     services = exponential(3)
     wait, total, res = run(stream(3, rho, services), services, "fcfs")
     check(wait, rho / (1 - rho))
@@ -68,7 +68,7 @@ def test_m_m_1(rho):
 
 
 @pytest.mark.parametrize("name", ["fcfs", "edf", "lottery"])
-def test_m_g_1_pollaczek_khinchine(name):
+def test_item_03_m_g_1_pollaczek_khinchine(name):
     """Two service times, .5 (90 %) and 5.5 (10 %): E[S] = 1, E[S^2] = 3.25. Mean wait is the same for every
     non-preemptive discipline that ignores service times."""
     index = (np.random.default_rng(4).random(N) < 0.1).astype(np.int32)
@@ -78,7 +78,7 @@ def test_m_g_1_pollaczek_khinchine(name):
 
 
 @pytest.mark.parametrize("servers", [2, 5])
-def test_m_m_c(servers):
+def test_item_03_m_m_c(servers):
     """Several resources behind one queue: Erlang's C formula."""
     rho = 0.85
     services = exponential(20 + servers)
