@@ -11,6 +11,7 @@ from pathlib import Path
 
 OK, DIFFERS, USAGE, DATA, INTERRUPTED = 0, 1, 2, 3, 130
 _EXECUTORS = ("serial", "threads", "processes", "joblib", "dask", "ray", "mpi")
+_GOLDEN = Path("tests") / "golden"
 _LISTS = ("papers", "schedulers", "traces", "networks", "accelerators", "arrivals", "formats")
 
 
@@ -28,6 +29,15 @@ def _positive(text):
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number, at least 1, got {text!r}")
     return value
+
+
+def _reason(text):
+    from dnnsched.report import golden
+
+    try:
+        return golden.check_reason(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _window(text):
@@ -67,6 +77,11 @@ def _parser():
     verb.add_argument("--profile", choices=("ci", "paper"), default="ci",
                       help="ci (default): seconds; paper: all points, more replications")
     verb.add_argument("--traces", metavar="DIR", help="folder with the paper's own trace files: adds an exact re-run")
+    golden = verb.add_mutually_exclusive_group()
+    golden.add_argument("--golden", metavar="DIR", help="compare every number with the golden table in DIR "
+                        "(tests/golden of the source tree); a difference is exit code 1")
+    golden.add_argument("--update-golden", metavar="REASON", type=_reason,
+                        help="accept the numbers as the golden table; REASON goes into tests/golden/CHANGES.md")
     _output(verb)
     verb.set_defaults(call=_reproduce)
 
@@ -265,8 +280,25 @@ def _reproduce(args):
     from dnnsched import papers
 
     _refuse_early(args)
-    return _finish(papers.reproduce(args.paper, args.profile, traces=args.traces, jobs=args.jobs, quiet=args.quiet,
-                                    save_requests=args.save_requests), args)
+    report = papers.reproduce(args.paper, args.profile, traces=args.traces, jobs=args.jobs, quiet=args.quiet,
+                              save_requests=args.save_requests)
+    return max(_finish(report, args), _golden(report, args))
+
+
+def _golden(report, args):
+    """Compare with the golden table, or replace it."""
+    from dnnsched.report import golden
+
+    if args.update_golden is not None:
+        print(f"written: {golden.update(report, _GOLDEN, args.update_golden)}")
+    if args.golden is None:
+        return OK
+    found = golden.compare(report, args.golden)
+    for line in found[:20]:
+        print(f"differs from the golden table: {line}", file=sys.stderr)
+    if len(found) > 20:
+        print(f"differs from the golden table: {len(found) - 20} more", file=sys.stderr)
+    return DIFFERS if found else OK
 
 
 def _run(args):

@@ -11,7 +11,10 @@ ISA_LEVELS = ("generic", "avx2", "avx512", "avx512vnni", "amx")
 """Instruction-set levels, lowest first. Counts, integer kernels and the simulator give the same bytes at every level;
 floating-point kernels differ in the last bits, within the bound that each states."""
 
-_OPTIONAL = ("pandas", "matplotlib", "pyarrow", "gymnasium", "scipy", "sklearn", "tqdm", "torch", "onnx", "numba")
+OPTIONAL = {"pandas": "viz", "matplotlib": "viz", "numba": "numba", "pyarrow": "io", "pooch": "data",
+            "joblib": "sweep", "threadpoolctl": "sweep", "distributed": "dask", "ray": "ray", "mpi4py": "mpi",
+            "gymnasium": "rl", "scipy": "", "sklearn": "train", "torch": "torch", "tqdm": ""}
+"""Packages that a feature can use, with the extra that installs each (empty: none; used if it is there)."""
 
 
 @functools.cache
@@ -99,7 +102,7 @@ def info():
     except FileNotFoundError:
         data = "missing"
     optional = {}
-    for name in _OPTIONAL:
+    for name in OPTIONAL:
         found = importlib.util.find_spec(name) is not None
         try:
             optional[name] = metadata.version({"sklearn": "scikit-learn"}.get(name, name)) if found else None
@@ -143,5 +146,10 @@ def show_config(mode="stdout"):
     optional = record.pop("optional")
     for key, value in record.items():
         print(f"{key:13s} {', '.join(value) if isinstance(value, list) else value}")
-    print(f"{'optional':13s} " + ", ".join(f"{k} {v or 'absent'}" for k, v in optional.items()))
+    present = [f"{name} {version}" for name, version in optional.items() if version]
+    absent = [f"{name} ({OPTIONAL[name]})" if OPTIONAL[name] else name
+              for name, version in optional.items() if not version]
+    print(f"{'optional':13s} {', '.join(present) or 'none'}")
+    if absent:
+        print(f"{'absent':13s} {', '.join(absent)}; in brackets the extra: pip install 'dnnsched[EXTRA]'")
     return None

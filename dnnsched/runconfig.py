@@ -31,8 +31,8 @@ class WorkloadConfig:
         (synthetic stand-ins), ``"file"`` (needs `file`), or the name of a plug-in.
     rate, rho : float or None
         Exactly one: requests per second, or offered load. A file and the stand-ins need none: they have a rate.
-    n : int
-        Requests; of a file the first n.
+    n : int or None
+        Requests, default 1000; of a file the first n, default all.
     slo_multiplier : float
     slo_base : str or None
         ``"request"`` or ``"model"``; default by `semantics`.
@@ -59,7 +59,7 @@ class WorkloadConfig:
     arrivals: str = "poisson"
     rate: float | None = None
     rho: float | None = None
-    n: int = 1000
+    n: int | None = None
     slo_multiplier: float = 10.0
     slo_base: str | None = None
     semantics: str = "paper"
@@ -209,7 +209,10 @@ def parse(data, source="config"):
     for key in ("rate", "rho", "slo_multiplier", "cv", "latency_s", "min_duration_s"):
         if getattr(workload, key) is not None:
             _at_least(where, key, getattr(workload, key), 0, strict=True)
-    _at_least(where, "n", workload.n, 1)
+    if workload.n is None and workload.file is None:
+        workload = dataclasses.replace(workload, n=1000)
+    if workload.n is not None:
+        _at_least(where, "n", workload.n, 1)
     if (workload.cv is not None) != (workload.arrivals == "gamma"):
         raise ConfigError(f"{where}.cv: needed by arrivals = \"gamma\" and by nothing else")
     if workload.slo_base is not None:
@@ -224,7 +227,7 @@ def parse(data, source="config"):
     _at_least(source, "warmup", config.warmup, 0)
     if workload.scenario is not None and config.warmup > 0:
         raise ConfigError(f"{source}.warmup: expected 0 with a scenario, got {config.warmup}")
-    if config.warmup >= workload.n:
+    if workload.n is not None and config.warmup >= workload.n:
         raise ConfigError(f"{source}.warmup: expected less than workload.n = {workload.n}, got {config.warmup}")
     return config
 

@@ -111,7 +111,7 @@ def run(config, *, jobs=None, quiet=True, save_requests=False):
             if r == 0:
                 kept[at] = (scheduler, result, table)
             verdict = scenarios.evaluate(result).outcome() if config.workload.scenario else None
-            out.append((scheduler.label, result.metrics, list(result.notes), verdict))
+            out.append((scheduler.label, result.metrics, list(result.notes), verdict, result.stats["stages"]))
         return out
 
     bar = progress.bar(config.replications, "run", quiet)
@@ -123,7 +123,8 @@ def run(config, *, jobs=None, quiet=True, save_requests=False):
     rows = [row for part in parts for row in part]
     recorder.citations = list(kept[0][2].meta.get("data_citations", ()))
     values = {}
-    for label, metrics, remarks, _ in rows:
+    recorder.count(sum(row[-1] for row in rows))
+    for label, metrics, remarks, *_ in rows:
         notes += [n for n in remarks if n not in notes]
         for name in METRICS:
             if name in metrics:
@@ -153,7 +154,7 @@ def _verdicts(config, rows):
     """MLPerf's verdict on each scheduler, over the replications."""
     table = []
     for scheduler in config.scheduler:
-        found = [verdict for label, _, _, verdict in rows if label == scheduler.label]
+        found = [verdict for label, _, _, verdict, _ in rows if label == scheduler.label]
         failed = [check for v in found for check in v.failed]
         why = ", ".join(f"{check} ({failed.count(check)})" for check in dict.fromkeys(failed))
         table.append([scheduler.label, f"{sum(v.valid for v in found)} of {len(found)}",

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy
 import pytest
 
+from dnnsched import config
 from dnnsched._native import _base
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -202,6 +203,79 @@ def test_wheel_runs_in_a_clean_environment(distributions, tmp_path):
     printed = run([python, "-c", code], tmp_path, PYTHONPATH="").splitlines()
     assert printed[0].startswith(str(site))
     assert printed[-1] == str(site / "dnnsched" / "data")
+
+
+def numpy_only(folder):
+    """A virtual environment with pip in which NumPy, the running interpreter's copy, is the only other distribution."""
+    run([sys.executable, "-m", "venv", folder], folder.parent)
+    python = folder / "bin" / "python"
+    site = Path(run([python, "-c", "import site; print(site.getsitepackages()[0])"], folder).strip())
+    source = Path(numpy.__file__).parent.parent
+    for path in [source / "numpy", source / "numpy.libs", source / f"numpy-{numpy.__version__}.dist-info"]:
+        if path.exists():
+            (site / path.name).symlink_to(path)
+    return python
+
+
+RUN = """
+replications = 2
+[workload]
+traces = "multi-attnn"
+rho = 0.8
+n = 50
+[[scheduler]]
+name = "fcfs"
+[[scheduler]]
+name = "dysta"
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.toolchain
+def test_item_01_with_numpy_only(distributions, tmp_path):
+    """Install, import, list, run, reproduce in the ci profile: tables, report and page, and no figures."""
+    python = numpy_only(tmp_path / "env")
+    command = python.parent / "dnnsched"
+    run([python, "-m", "pip", "install", "-q", "--no-index", distributions[1]], tmp_path, PYTHONPATH="")
+    (tmp_path / "run.toml").write_text(RUN, encoding="utf-8")
+    loaded = run([python, "-c", "import sys, dnnsched; print(*sys.modules)"], tmp_path).split()
+    assert not {name.partition(".")[0] for name in loaded} & {"numpy", *config.OPTIONAL}
+    others = run([python, "-c", "import dnnsched, importlib.util as u; print(*[n for n in dnnsched.config.OPTIONAL "
+                  "if u.find_spec(n)])"], tmp_path)
+    assert others.split() == []
+    assert "dysta" in run([command, "list"], tmp_path)
+    assert "absent" in run([command, "info"], tmp_path)
+    printed = run([command, "run", "run.toml", "-o", "run"], tmp_path)
+    assert "pip install 'dnnsched[viz]'" in printed
+    printed = run([command, "reproduce", "dysta", "--profile", "ci", "-o", "paper"], tmp_path)
+    assert "0 differ from the record" in printed
+    for name in ("run", "paper"):
+        found = {p.name for p in (tmp_path / name).iterdir()}
+        assert {"summary.csv", "replications.csv", "requests.csv", "report.md", "report.html", "run.json"} <= found
+        assert "figures" not in found
+        assert "pip install 'dnnsched[viz]'" in (tmp_path / name / "report.md").read_text(encoding="utf-8")
+        assert "valid;" in run([command, "validate-run", name], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.toolchain
+def test_item_01_with_viz(distributions, tmp_path):
+    """The same wheel where matplotlib and pandas are: the figures appear."""
+    pytest.importorskip("matplotlib")
+    run([sys.executable, "-m", "venv", "--without-pip", "--system-site-packages", tmp_path / "env"], tmp_path)
+    python = tmp_path / "env" / "bin" / "python"
+    site = Path(run([python, "-c", "import site; print(site.getsitepackages()[0])"], tmp_path).strip())
+    (site / "packages_of_the_tests.pth").write_text("\n".join(p for p in sys.path if p.endswith("site-packages")),
+                                                    encoding="utf-8")
+    with zipfile.ZipFile(distributions[1]) as archive:
+        archive.extractall(site)
+    (tmp_path / "run.toml").write_text(RUN, encoding="utf-8")
+    printed = run([python, "-m", "dnnsched", "run", "run.toml", "-o", "run"], tmp_path, PYTHONPATH="", MPLBACKEND="Agg")
+    assert "no figures" not in printed
+    figures = [p.name for p in (tmp_path / "run" / "figures").iterdir()]
+    assert any(name.endswith(".svg") for name in figures)
+    assert any(name.endswith(".png") for name in figures)
+    assert "figures/" in (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
 
 
 # ---- a machine without a compiler --------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Laws that every schedule obeys whatever its numbers: units, names, idle models and load (acceptance item 9)."""
 
+import itertools
+
 import numpy as np
 import pytest
 from sim_cases import random_case, trace_set, workload
@@ -97,7 +99,7 @@ def test_item_09_a_higher_rate_never_lowers_the_mean_wait(seed):
     for rho in (0.2, 0.5, 0.8, 0.95, 1.1, 2.0):
         rows = ds.simulate(ds.workloads.poisson(made, rho=rho, n=400, rng=seed), "fcfs").requests
         waits.append(rows["first_start_s"] - rows["arrival_s"])
-    for low, high in zip(waits, waits[1:], strict=False):
+    for low, high in itertools.pairwise(waits):
         assert (high >= low - 1e-9 * rows["finish_s"][-1]).all()
         assert high.mean() >= low.mean()
     assert waits[-1].mean() > waits[0].mean()

@@ -4,16 +4,18 @@ The golden values are ours, exact to the bit. The predicted rows are the analysi
 one or two decimals from unrounded constants; agreement within 2 % (ANTT) and 0.5 points (violations) shows that the
 engine, the request streams and the set together are what that analysis used.
 
-`python tests/test_sets_identification.py` writes the golden file anew.
+`python tests/test_sets_identification.py REASON` writes the golden file anew.
 """
 
 import csv
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dnnsched import paths, sim, traces, workloads
+from dnnsched.report import golden
 
 GOLDEN = Path(__file__).parent / "golden" / "dysta" / "identification.csv"
 SEEDS = (1, 2, 3, 4, 5)
@@ -101,9 +103,11 @@ def test_residual_tables_are_current(name, rates):
 
 
 if __name__ == "__main__":
+    REASON = golden.check_reason(" ".join(sys.argv[1:]))
     GOLDEN.parent.mkdir(parents=True, exist_ok=True)
     found = identification_rows()
     with open(GOLDEN, "w", newline="", encoding="utf-8") as out:
         writer = csv.DictWriter(out, list(found[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(found)
+    golden.note(GOLDEN.parent.parent, "dysta/identification.csv", REASON, f"{len(found)} rows")

@@ -58,13 +58,13 @@ class Recorder:
         self.seeds = list(seeds)
         self.inputs = list(inputs)
         self.citations = list(citations)
-        self.events = 0
+        self.events = None
         self._started = datetime.datetime.now(datetime.UTC)
         self._clock = time.perf_counter()
 
     def count(self, events):
         """Add simulated events (layer steps)."""
-        self.events += int(events)
+        self.events = (self.events or 0) + int(events)
 
     def record(self):
         """The record so far, for ``run.json``.
@@ -75,6 +75,7 @@ class Recorder:
             JSON types only.
         """
         from dnnsched import config as installation
+        from dnnsched import features
 
         wall = time.perf_counter() - self._clock
         info = installation.info()
@@ -83,6 +84,7 @@ class Recorder:
             "git": _git(),
             "compiler": info["compiler"],
             "build": info["build"],
+            "policy_abi": features.ABI,
             "isa": info["isa"],
             "cpu": info["cpu"],
             "cores": os.cpu_count() or 1,
@@ -99,5 +101,5 @@ class Recorder:
             "finished_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "wall_s": round(wall, 3),
             "events": self.events,
-            "events_per_s": round(self.events / wall) if wall > 0 else 0,
+            "events_per_s": round(self.events / wall) if self.events is not None and wall > 0 else None,
         }

@@ -32,12 +32,17 @@ def write_csv(path, columns, rows):
         Each as long as `columns`.
     """
     with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        for row in rows:
-            if len(row) != len(columns):
-                raise ValueError(f"rows: expected {len(columns)} fields, got {len(row)}: {row!r}")
-            writer.writerow([format_value(v) for v in row])
+        write_csv_rows(file, columns, rows)
+
+
+def write_csv_rows(file, columns, rows):
+    """As :func:`write_csv`, into an open text file."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        if len(row) != len(columns):
+            raise ValueError(f"rows: expected {len(columns)} fields, got {len(row)}: {row!r}")
+        writer.writerow([format_value(v) for v in row])
 
 
 def summary_rows(results, *, run_id, paper, platforms, verdicts):

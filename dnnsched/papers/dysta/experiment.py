@@ -52,6 +52,7 @@ def reproduce(profile="ci", *, traces=None, jobs=None, quiet=True, save_requests
     finally:
         bar.close()
     rows = [row for part in parts for row in part]
+    recorder.count(sum(metrics.pop("events", 0) for *_, metrics in rows))
     results = study.results(rows)
     judged = claims.evaluate_all(paper.claim_specs(), results, profile)
     named = study.named_runs(("dysta",) if not save_requests else ("dysta", *[s for s in plans.SCHEDULERS

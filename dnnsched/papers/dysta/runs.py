@@ -164,6 +164,7 @@ def _summary(result):
     metrics["violation_rate"] *= 100.0
     if result.config["clock"] == "artifact":
         metrics["rewinds"] = float(result.metrics["rewinds"])
+    metrics["events"] = result.stats["stages"]
     return metrics
 
 
@@ -178,7 +179,7 @@ def one_rate(table, point, names, slos, replication, semantics):
     Schedulers that ignore the deadline run once; their violations at another multiplier are counted
     on the same finish times.
     """
-    rows, tables = [], {m: table.with_slo(m) for m in slos}
+    rows, tables, counted = [], {m: table.with_slo(m) for m in slos}, set()
     for label in names:
         name, params = plans.CASES.get(label, (label, {}))
         shared = simulate(table, name, semantics, **params) if name in plans.DEADLINE_FREE else None
@@ -189,6 +190,8 @@ def one_rate(table, point, names, slos, replication, semantics):
                 metrics = _summary(shared)
                 late = shared.requests["finish_s"] > at.deadline[shared.requests["request_id"]]
                 metrics["violation_rate"] = 100.0 * float(late.mean())
+                metrics["events"] *= label not in counted
+            counted.add(label)
             rows.append((point.with_(scheduler=label, slo=slo, semantics=semantics), replication, metrics))
     return rows
 
