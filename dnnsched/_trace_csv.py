@@ -19,7 +19,6 @@ import numpy as np
 from dnnsched._arrays import as_float64, check_choice, check_elements, check_int
 from dnnsched._csvio import column, header_names, read_bytes, read_columns, write_columns
 from dnnsched._native import _accel
-from dnnsched.accel import Sanger
 from dnnsched.errors import FormatError
 
 ACCELERATORS = ("sanger", "eyeriss_v2")
@@ -29,6 +28,8 @@ _MARK = {"sanger": "50%-skip", "eyeriss_v2": "sim_lat"}
 
 def _sanger_seconds(density, load_balance, seq_len):
     """Seconds of attention layers by Sanger's public cost model, in the order of its operations."""
+    from dnnsched.accel import Sanger  # accelerators stand on traces
+
     flat = [np.ascontiguousarray(a).reshape(-1) for a in (density, load_balance)]
     tokens, seconds = np.full(density.size, seq_len, np.int64), np.empty(density.size)
     device = Sanger(compat="artifact")

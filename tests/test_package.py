@@ -27,6 +27,18 @@ def test_import_loads_nothing_optional():
     assert {name for name in loaded if name.startswith("dnnsched.")} == set()
 
 
+def test_every_module_can_be_the_first():
+    """No module needs another one to be imported before it."""
+    code = ("import importlib, sys, dnnsched\n"
+            "for name in dnnsched._MODULES:\n"
+            "    for loaded in [m for m in sys.modules if m.startswith('dnnsched.') and '._native' not in m]:\n"
+            "        del sys.modules[loaded]\n"
+            "    try:\n        importlib.import_module(f'dnnsched.{name}')\n"
+            "    except ImportError as error:\n        print(name, error)\n")
+    printed = run_python(code).stdout.splitlines()
+    assert [line for line in printed if "dnnsched[" not in line] == []
+
+
 def test_every_public_name_loads():
     for name in ds.__all__:
         assert getattr(ds, name) is not None
