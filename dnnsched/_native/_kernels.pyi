@@ -57,6 +57,33 @@ def csr_unpack(
     plan: object, indptr: NDArray[np.int64], indices: NDArray[np.int64], values: NDArray[np.float32], /
 ) -> None: ...
 
+# quantisers and 8-bit integers
+def quantize(
+    x: NDArray[np.float32],
+    group: int,
+    bits: int,
+    symmetric: bool,
+    q: NDArray[np.int8] | NDArray[np.uint8],
+    scale: NDArray[np.float32],
+    zero: NDArray[np.int32],
+    isa: int,
+    /,
+) -> None: ...
+def int8_plan(
+    w: NDArray[np.int8],
+    scale: NDArray[np.float32],
+    zero: NDArray[np.int32],
+    bias: NDArray[np.float32] | None,
+    lo: float,
+    hi: float,
+    isa: int,
+    /,
+) -> object: ...
+def int8_unpack(plan: object, w: NDArray[np.int8], /) -> None: ...
+def int8_execute(
+    plan: object, rows: bool, x: NDArray[np.int8], out: NDArray[np.int32], threads: int, /
+) -> None: ...
+
 # dense and BLAS
 def dense_plan(
     w: NDArray[np.float32], bias: NDArray[np.float32] | None, lo: float, hi: float, isa: int, /
@@ -106,3 +133,39 @@ def tree_mask(
 def tree_verify(
     parent: NDArray[np.int64], depth: NDArray[np.int32], accepted: NDArray[np.bool_], longest: int, /
 ) -> NDArray[np.int32]: ...
+# nested bit planes
+def nested_quantize(
+    w: NDArray[np.float32],
+    codes: NDArray[np.uint8],
+    bits: int,
+    group: int,
+    scale: NDArray[np.float32] | None,
+    zero: NDArray[np.float32] | None,
+    lut: NDArray[np.float32] | None,
+    /,
+) -> None: ...
+def nested_plan(
+    codes: NDArray[np.uint8],
+    bits: int,
+    group: int,
+    scale: NDArray[np.float32] | None,
+    zero: NDArray[np.float32] | None,
+    lut: NDArray[np.float32] | None,
+    isa: int,
+    /,
+) -> object: ...
+def nested_unpack(
+    plan: object,
+    codes: NDArray[np.uint8],
+    bits: int,
+    group: int,
+    scale: NDArray[np.float32] | None,
+    zero: NDArray[np.float32] | None,
+    lut: NDArray[np.float32] | None,
+    /,
+) -> None: ...
+def nested_execute(
+    plan: object, bits: int, rows: bool, x: NDArray[np.float32], out: NDArray[np.float32], threads: int, /
+) -> None: ...
+def nested_to_dense(plan: object, bits: int, out: NDArray[np.float32], /) -> None: ...
+def nested_bytes(plan: object, bits: int, /) -> int: ...

@@ -39,18 +39,24 @@ from dnnsched.kernels._counts import (
 from dnnsched.kernels._csr import csr
 from dnnsched.kernels._dense import dense
 from dnnsched.kernels._fwht import fwht, ovsf
+from dnnsched.kernels._int8 import Int8Plan, int8
 from dnnsched.kernels._machine import Cost, Machine, machine, roofline
+from dnnsched.kernels._nested import NestedPlan, nested
 from dnnsched.kernels._plan import MatPlan
 from dnnsched.kernels._profile import profile
 from dnnsched.kernels._prune import PATTERNS, prune
+from dnnsched.kernels._quantize import Quantized, quantize
 from dnnsched.kernels._rowstats import RowStats, rowstats
 from dnnsched.kernels._tree import Tree, tree
 
 __all__ = [
     "PATTERNS",
     "Cost",
+    "Int8Plan",
     "Machine",
     "MatPlan",
+    "NestedPlan",
+    "Quantized",
     "RowStats",
     "Tree",
     "act_mask",
@@ -63,13 +69,16 @@ __all__ = [
     "dense",
     "density",
     "fwht",
+    "int8",
     "layer_weight_counts",
     "machine",
+    "nested",
     "ovsf",
     "pack_mask",
     "popcount",
     "profile",
     "prune",
+    "quantize",
     "roofline",
     "row_any",
     "rowstats",
