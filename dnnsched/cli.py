@@ -1,6 +1,6 @@
 """Command line: ``dnnsched VERB ...``; every verb is one call of a public function.
 
-Exit codes: 0 ok, 1 a claim's verdict differs from the one on record, 2 usage or configuration,
+Exit codes: 0 ok, 1 a claim's verdict or a golden number differs from the one on record, 2 usage or configuration,
 3 bad input data, 130 interrupted.
 """
 
@@ -13,6 +13,20 @@ OK, DIFFERS, USAGE, DATA, INTERRUPTED = 0, 1, 2, 3, 130
 _EXECUTORS = ("serial", "threads", "processes", "joblib", "dask", "ray", "mpi")
 _GOLDEN = Path("tests") / "golden"
 _LISTS = ("papers", "schedulers", "traces", "networks", "accelerators", "arrivals", "formats")
+
+
+_EXAMPLES = """\
+examples:
+  dnnsched list schedulers                     what there is to choose from
+  dnnsched reproduce dysta                     a published evaluation, about a minute
+  dnnsched run study.toml -o runs/a            an own configuration (format: docs/cli.md)
+  dnnsched sweep sweep.toml -j 2 -o runs/s     over a grid of its keys; --resume goes on
+  dnnsched compare runs/a runs/b               differences of two runs, with intervals
+  dnnsched trace stats requests.csv            what a request file holds
+  dnnsched export-timeline study.toml --window 0:5 -o t.json.gz
+every run directory holds report.html; exit codes: 0 ok, 1 a verdict or golden number differs,
+2 usage or configuration, 3 bad input data, 130 interrupted; more: dnnsched VERB --help
+"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -54,7 +68,8 @@ def _parser():
     from dnnsched import __version__
 
     parser = _Parser(prog="dnnsched", description="Scheduling of dynamic and sparse DNN inference: reproduce published "
-                     "tables, run your own workloads, see why.")
+                     "tables, run your own workloads, see why.", epilog=_EXAMPLES,
+                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"dnnsched {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
 
@@ -325,7 +340,8 @@ def _sweep(args):
     found.save(report=report)
     if not args.quiet:
         print(report.text())
-    print(f"written: {out} ({found.ran} replications run, {found.seeds.size - found.ran} from the store)")
+    print(f"written: {out} ({found.ran} replications run, {found.seeds.size - found.ran} from the store; open "
+          f"{Path(out) / 'report.html'})")
     return OK
 
 
@@ -346,7 +362,7 @@ def _compare(args):
     print(report.text())
     if args.out:
         report.save(args.out, force=args.force)
-        print(f"written: {args.out}")
+        print(f"written: {args.out} (open {Path(args.out) / 'report.html'})")
     return OK
 
 
@@ -443,7 +459,8 @@ def main(argv=None):
         print(f"dnnsched: {error}", file=sys.stderr)
         return DATA if isinstance(error.__cause__, (FormatError, FileNotFoundError)) else USAGE
     except (FormatError, FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        print(f"dnnsched: {error}", file=sys.stderr)
+        text = f"{error.filename}: {error.strerror}" if getattr(error, "strerror", None) else error
+        print(f"dnnsched: {text}", file=sys.stderr)
         return DATA
     except (ConfigError, FileExistsError, PermissionError, StateError, ValueError, ImportError) as error:
         print(f"dnnsched: {error}", file=sys.stderr)
