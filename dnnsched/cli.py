@@ -145,6 +145,7 @@ def _parser():
     verb.add_argument("--force", action="store_true", help="replace an existing file")
     verb.set_defaults(call=_export)
     _trace_verbs(verbs)
+    _bench_verbs(verbs)
     return parser
 
 
@@ -173,6 +174,21 @@ def _trace_verbs(verbs):
     which.add_argument("--window", type=_window, metavar="T0:T1", help="requests that arrive in [T0, T1), seconds")
     which.add_argument("--n", type=_positive, metavar="N", help="the first N requests")
     verb.set_defaults(call=_trace_slice)
+
+
+def _bench_verbs(verbs):
+    bench = verbs.add_parser("bench", help="measure this machine")
+    what = bench.add_subparsers(dest="what", metavar="WHAT", required=True, parser_class=_Parser)
+
+    verb = what.add_parser("kernels", help="time over sparsity of the sparse kernels, beside dense; time over bits")
+    verb.add_argument("--plot", action="store_true", help="also draw the figures (needs matplotlib)")
+    verb.add_argument("--isa", action="append", metavar="LEVEL", help="only this level; may be repeated")
+    verb.add_argument("--repeats", type=_positive, default=5, metavar="N", help="measurements a round (default 5)")
+    verb.add_argument("-o", "--out", metavar="DIR", help="folder for kernels.json and figures (default: print only; "
+                      "with --plot: runs/kernels)")
+    verb.add_argument("--force", action="store_true", help="replace an existing folder")
+    verb.add_argument("--quiet", action="store_true", help="no progress bar and no table")
+    verb.set_defaults(call=_bench_kernels)
 
 
 def _trace_input(verb):
@@ -424,6 +440,18 @@ def _trace_slice(args):
     n = workloads.slice_trace(args.file, args.out, window=args.window, n=args.n, to=args.to, force=args.force,
                               **_trace_options(args))
     print(f"written: {args.out} ({n} requests)")
+    return OK
+
+
+def _bench_kernels(args):
+    from dnnsched.kernels import _bench
+
+    out = args.out or (str(Path("runs") / "kernels") if args.plot else None)
+    record = _bench.bench(out, plot=args.plot, force=args.force, isa=args.isa, repeats=args.repeats, quiet=args.quiet)
+    if not args.quiet:
+        print(_bench.text(record))
+    if out:
+        print(f"written: {out}")
     return OK
 
 

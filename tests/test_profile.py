@@ -124,6 +124,7 @@ def test_table_says_what_was_done():
     assert table.draws_s.shape == (5, 2, 4)
     np.testing.assert_array_equal(table.seconds, np.median(table.draws_s, axis=2))
     meta = json.loads(json.dumps(table.meta))
+    assert meta == table.meta
     assert meta["machine"]["origin"] == "measured"
     assert meta["machine"]["isa"] == meta["installation"]["isa"] == ds.config.isa()
     assert meta["formats"]["depthwise"] == ["csr", "csr"]

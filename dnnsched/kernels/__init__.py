@@ -17,6 +17,7 @@ instruction-set level (default: the one in use, see :func:`dnnsched.config.isa`)
 """
 
 from dnnsched.kernels._autotune import autotune
+from dnnsched.kernels._bench import bench, crossovers
 from dnnsched.kernels._butterfly import butterfly
 from dnnsched.kernels._counts import (
     act_mask,
@@ -61,10 +62,12 @@ __all__ = [
     "Tree",
     "act_mask",
     "autotune",
+    "bench",
     "butterfly",
     "check_tails",
     "count_nonzeros",
     "count_zeros",
+    "crossovers",
     "csr",
     "dense",
     "density",

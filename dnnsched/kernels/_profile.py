@@ -14,6 +14,7 @@ from dnnsched.layers import Network
 
 # A convolution's unfolded inputs are multiplied in pieces of whole images up to this size, one image at least.
 _UNFOLDED_BYTES = 16 << 20
+_NOISY = 1.15
 _TIMING = "median of warm repeats, one layer at a time"
 _CONV = "matrix products on unfolded inputs; unfolding is not timed"
 
@@ -171,7 +172,8 @@ def profile(network, density=1.0, pattern="unstructured", *, batches=(1,), forma
     -------
     CostTable
         Layout ``"stage_batch"``, one stage per layer; seconds are medians, `draws_s` the measurements. Its origin is
-        ``"measured"`` or ``"modelled"``; `meta` holds machine, installation, formats and settings.
+        ``"measured"`` or ``"modelled"``; `meta` holds machine, installation, formats, settings and ``noisy``, the
+        fraction of cells whose median lies more than 15 % above the least measurement.
 
     Raises
     ------
@@ -213,8 +215,10 @@ def profile(network, density=1.0, pattern="unstructured", *, batches=(1,), forma
                          else run.estimate(batches[j], name, machine))
     meta = {"network": net.name, "density": dict(density) if isinstance(density, Mapping) else float(density),
             "pattern": pattern, "options": options, "formats": names, "threads": threads, "rng": rng_record,
-            "machine": asdict(machine), "installation": _installation(isa), "convolutions": _CONV}
-    meta |= {"timing": _TIMING, "repeats": repeats} if measure else {}
+            "machine": _record(machine), "installation": _installation(isa), "convolutions": _CONV}
+    if measure:
+        noisy = np.median(seconds, axis=2) > _NOISY * seconds.min(axis=2)
+        meta |= {"timing": _TIMING, "repeats": repeats, "noisy": float(noisy.mean())}
     return CostTable(np.median(seconds, axis=2), "stage_batch", draws_s=seconds if measure else None, stages=net,
                      batches=batches, model=net.name, pattern=pattern if density != 1 else "dense",
                      origin="measured" if measure else "modelled", meta=meta)
@@ -245,6 +249,10 @@ def _runs(net, batches, densities, chosen, formats, tune, machine, quiet, measur
                 bar.update()
     finally:
         bar.close()
+
+
+def _record(machine):
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(machine).items()}
 
 
 def _installation(isa):

@@ -65,7 +65,7 @@ def refuse_existing(path, force):
         return
     if not force:
         raise FileExistsError(f"{target}: already exists; choose another output directory or replace it with --force")
-    known = (target / "run.json", target / "store" / "sweep.json")
+    known = (target / "run.json", target / "store" / "sweep.json", target / "kernels.json")
     if not target.is_dir() or (any(target.iterdir()) and not any(path.is_file() for path in known)):
         raise FileExistsError(f"{target}: exists and is not a run directory (no run.json); --force does not replace it")
 
