@@ -84,6 +84,23 @@ def int8_execute(
     plan: object, rows: bool, x: NDArray[np.int8], out: NDArray[np.int32], threads: int, /
 ) -> None: ...
 
+# convolutions
+def conv_plan(
+    w: NDArray[np.float32],
+    shape: NDArray[np.int32],
+    window: NDArray[np.int32],
+    groups: int,
+    layout: int,
+    format: int,
+    bias: NDArray[np.float32] | None,
+    lo: float,
+    hi: float,
+    isa: int,
+    /,
+) -> object: ...
+def conv_out(plan: object, /) -> tuple[int, int, int]: ...
+def conv_execute(plan: object, x: NDArray[np.float32], out: NDArray[np.float32], threads: int, /) -> None: ...
+
 # dense and BLAS
 def dense_plan(
     w: NDArray[np.float32], bias: NDArray[np.float32] | None, lo: float, hi: float, isa: int, /

@@ -18,6 +18,7 @@
 /* Method tables, one per kernels_<family>.c; kernelsmodule.c adds them all. */
 extern PyMethodDef kernels_blas_methods[];
 extern PyMethodDef kernels_butterfly_methods[];
+extern PyMethodDef kernels_conv_methods[];
 extern PyMethodDef kernels_count_methods[];
 extern PyMethodDef kernels_csr_methods[];
 extern PyMethodDef kernels_dense_methods[];
@@ -77,7 +78,8 @@ int kernels_act(PyObject *lo, PyObject *hi, dns_act *act);
  * is then freed. */
 PyObject *kernels_plan_capsule(PyObject *module, dns_plan *plan);
 
-/* The plan of a capsule argument; NULL with TypeError. */
+/* The plan of a capsule argument, a matrix's or a convolution's; NULL with TypeError. */
 dns_plan *kernels_plan(PyObject *capsule);
+dns_plan *kernels_conv(PyObject *capsule);
 
 #endif

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "dns/conv.h"
+
 #define CAPSULE "dnnsched.plan"
 
 static void
@@ -36,6 +38,18 @@ kernels_plan(PyObject *capsule)
         return NULL;
     }
     return PyCapsule_GetPointer(capsule, CAPSULE);
+}
+
+dns_plan *
+kernels_conv(PyObject *capsule)
+{
+    dns_plan *plan = kernels_plan(capsule);
+    if (plan != NULL && dns_conv_of(plan) == NULL) {
+        PyErr_Format(PyExc_TypeError, "plan: expected a convolution, got a matrix of format %s",
+                     plan->ops->format);
+        return NULL;
+    }
+    return plan;
 }
 
 PyDoc_STRVAR(plan_info_doc, "plan_info(plan, /)\n--\n\n"
@@ -90,6 +104,10 @@ plan_execute(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     const dns_plan *plan = kernels_plan(args[0]);
     const int rows = PyObject_IsTrue(args[1]);
     if (plan == NULL || rows < 0) {
+        return NULL;
+    }
+    if (dns_conv_of(plan) != NULL) {
+        PyErr_SetString(PyExc_TypeError, "plan: expected a matrix, got a convolution");
         return NULL;
     }
     const npy_intp m = (npy_intp)plan->rows;

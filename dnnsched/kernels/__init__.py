@@ -19,6 +19,7 @@ instruction-set level (default: the one in use, see :func:`dnnsched.config.isa`)
 from dnnsched.kernels._autotune import autotune
 from dnnsched.kernels._bench import bench, crossovers
 from dnnsched.kernels._butterfly import butterfly
+from dnnsched.kernels._conv import ConvPlan, conv2d
 from dnnsched.kernels._counts import (
     act_mask,
     check_tails,
@@ -52,6 +53,7 @@ from dnnsched.kernels._tree import Tree, tree
 
 __all__ = [
     "PATTERNS",
+    "ConvPlan",
     "Cost",
     "Int8Plan",
     "Machine",
@@ -65,6 +67,7 @@ __all__ = [
     "bench",
     "butterfly",
     "check_tails",
+    "conv2d",
     "count_nonzeros",
     "count_zeros",
     "crossovers",

@@ -55,7 +55,7 @@ typedef struct dns_plan_ops {
     /* Bytes of workspace for n columns on `threads` threads; false when they do not fit a size_t.
      */
     bool (*workspace)(const dns_plan *plan, size_t n, size_t threads, size_t *bytes);
-    /* Layout DNS_COLUMNS. */
+    /* Layout DNS_COLUMNS. NULL: a convolution, executed by dns_conv_execute alone. */
     void (*execute)(const dns_plan *plan, const dns_call *call);
     /* Layout DNS_ROWS; both NULL: the library transposes X and Y in the workspace. */
     bool (*rows_workspace)(const dns_plan *plan, size_t n, size_t threads, size_t *bytes);

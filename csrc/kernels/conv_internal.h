@@ -1,0 +1,69 @@
+/* What the convolution formats share: conv.c (dense), sconv.c (sparse, depthwise), conv_isa.c. */
+#ifndef DNS_CONV_INTERNAL_H
+#define DNS_CONV_INTERNAL_H
+
+#include "dns/conv.h"
+
+/* Begins every convolution plan. */
+typedef struct conv_plan {
+    dns_plan base;
+    dns_conv conv;
+    void (*run)(const dns_plan *plan, const dns_call *call);
+} conv_plan;
+
+/* One stored weight: byte offset of its shifted image in the padded one, and its value. */
+typedef struct conv_entry {
+    uint32_t offset;
+    float value;
+} conv_entry;
+
+/* Some output channels at one tile of flat positions, for one block of input channels. */
+typedef struct conv_run {
+    const uint32_t *counts; /* [n_rows] entries of each row; they follow one another */
+    const conv_entry *entries;
+    size_t n_rows;
+    const float *x;    /* the tile's first position in the padded image, offset 0 */
+    float *sums;       /* [n_rows][pitch of a tile] */
+    const float *bias; /* [n_rows] in the first block; NULL: sums hold the sums so far */
+    bool last;         /* no later block: activate, and write to y */
+    dns_act act;
+    size_t vectors; /* of the tile */
+    /* Result: position f = first + t of the tile is row f / width_flat, column f % width_flat. */
+    size_t first, width_flat, out_h, out_w;
+    float *y;                 /* of the first row, at row 0 and column 0 */
+    ptrdiff_t y_row, y_pixel; /* elements between output channels and between pixels */
+} conv_run;
+
+/* One row of a depthwise result, channels last. */
+typedef struct conv_dw_run {
+    const dns_conv *conv;
+    const float *x;    /* image [H][W][C] */
+    const float *w;    /* [kernel_h * kernel_w][C] */
+    const float *bias; /* [C] */
+    dns_act act;
+    size_t out_row;
+    float *y; /* [OW][C] */
+} conv_dw_run;
+
+typedef struct dns_conv_ops {
+    dns_isa isa;
+    size_t lanes;
+    size_t tile_vectors; /* most vectors of a tile */
+    void (*run)(const conv_run *run);
+    void (*depthwise)(const conv_dw_run *run);
+} dns_conv_ops;
+
+const dns_conv_ops *dns_conv_ops_select(dns_isa isa);
+
+/* to[t] = x[(first + t*step) * pixel], zero where the position is outside [0, width) or x is NULL,
+ * for t < n. */
+void conv_take(const float *x, int64_t width, ptrdiff_t pixel, int64_t first, int64_t step,
+               size_t n, float *to);
+
+/* Makes a sparse or depthwise plan; arguments as dns_conv_plan_create. */
+DNS_NODISCARD dns_status conv_sparse_create(const dns_conv *conv, dns_conv_format format,
+                                            const float *w, const float *bias, dns_act act,
+                                            dns_isa isa, const dns_alloc *alloc, dns_plan **out,
+                                            dns_error *err);
+
+#endif
