@@ -46,7 +46,7 @@ def test_command_line_resumes_and_grows(config, tmp_path, capsys):
     assert run(config, out) == cli.OK
     printed = capsys.readouterr().out
     assert "difference to sjf on the same requests" in printed
-    assert "(8 replications run, 0 from the store)" in printed
+    assert "(8 replications run, 0 from the store" in printed
     assert cli.main(["validate-run", str(out)]) == cli.OK
     assert "store: 8 replications of 4 points" in capsys.readouterr().out
     first = (out / "summary.csv").read_bytes()
@@ -56,15 +56,15 @@ def test_command_line_resumes_and_grows(config, tmp_path, capsys):
     assert run(config, out, "--resume", "--quiet") == cli.DATA
     assert "--rebuild-index" in capsys.readouterr().err
     assert run(config, out, "--rebuild-index", "--quiet") == cli.OK
-    assert "(0 replications run, 8 from the store)" in capsys.readouterr().out
+    assert "(0 replications run, 8 from the store" in capsys.readouterr().out
     assert (out / "summary.csv").read_bytes() == first
     assert run(config, out, "--resume", "--quiet", "--set", "replications=3", "--set",
                "sweep.workload.rho=[0.5, 0.9, 0.7]") == cli.OK
-    assert "(10 replications run, 8 from the store)" in capsys.readouterr().out
+    assert "(10 replications run, 8 from the store" in capsys.readouterr().out
     assert run(config, out, "--resume", "--set", "seed=4") == cli.USAGE
     assert "rng: stored [3], now [4]" in capsys.readouterr().err
     assert run(config, out, "--force", "--quiet", "--executor", "serial") == cli.OK
-    assert "(8 replications run, 0 from the store)" in capsys.readouterr().out
+    assert "(8 replications run, 0 from the store" in capsys.readouterr().out
     assert (out / "summary.csv").read_bytes() == first
 
 

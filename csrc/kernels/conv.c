@@ -75,8 +75,8 @@ dns_conv_check(dns_conv *conv, dns_error *err)
 }
 
 void
-conv_take(const float *x, int64_t width, ptrdiff_t pixel, int64_t first, int64_t step, size_t n,
-          float *to)
+dns_conv_take(const float *x, int64_t width, ptrdiff_t pixel, int64_t first, int64_t step, size_t n,
+              float *to)
 {
     const int64_t count = (int64_t)n;
     int64_t low = first >= 0 ? 0 : (-first + step - 1) / step;
@@ -133,8 +133,8 @@ columns_nchw(const dns_conv *conv, const float *x, size_t p, size_t n, float *co
                 const size_t left = (size_t)g->out_w - v;
                 const size_t m = n - t < left ? n - t : left;
                 const int64_t row = (int64_t)((p + t) / (size_t)g->out_w) * g->stride_h + i;
-                conv_take(row >= 0 && row < g->in_h ? x + row * g->in_w : NULL, g->in_w, 1,
-                          (int64_t)v * g->stride_w + j, g->stride_w, m, cols + t);
+                dns_conv_take(row >= 0 && row < g->in_h ? x + row * g->in_w : NULL, g->in_w, 1,
+                              (int64_t)v * g->stride_w + j, g->stride_w, m, cols + t);
                 t += m;
             }
         }
@@ -372,7 +372,7 @@ dns_conv_plan_create(const dns_conv *conv, dns_conv_format format, const float *
     if (format == DNS_CONV_DENSE) {
         return dense_create(&checked, w, bias, act, blas, isa, alloc, out, err);
     }
-    return conv_sparse_create(&checked, format, w, bias, act, isa, alloc, out, err);
+    return dns_conv_sparse_create(&checked, format, w, bias, act, isa, alloc, out, err);
 }
 
 const dns_conv *

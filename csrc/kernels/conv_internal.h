@@ -57,13 +57,13 @@ const dns_conv_ops *dns_conv_ops_select(dns_isa isa);
 
 /* to[t] = x[(first + t*step) * pixel], zero where the position is outside [0, width) or x is NULL,
  * for t < n. */
-void conv_take(const float *x, int64_t width, ptrdiff_t pixel, int64_t first, int64_t step,
-               size_t n, float *to);
+void dns_conv_take(const float *x, int64_t width, ptrdiff_t pixel, int64_t first, int64_t step,
+                   size_t n, float *to);
 
 /* Makes a sparse or depthwise plan; arguments as dns_conv_plan_create. */
-DNS_NODISCARD dns_status conv_sparse_create(const dns_conv *conv, dns_conv_format format,
-                                            const float *w, const float *bias, dns_act act,
-                                            dns_isa isa, const dns_alloc *alloc, dns_plan **out,
-                                            dns_error *err);
+DNS_NODISCARD dns_status dns_conv_sparse_create(const dns_conv *conv, dns_conv_format format,
+                                                const float *w, const float *bias, dns_act act,
+                                                dns_isa isa, const dns_alloc *alloc, dns_plan **out,
+                                                dns_error *err);
 
 #endif

@@ -143,8 +143,9 @@ pad_channel(const sparse_conv *plan, const float *image, size_t channel, float *
             for (size_t r = 0; r < plan->phase_rows; r++) {
                 const int64_t row = (int64_t)r * g->stride_h + a - g->pad_h;
                 const bool inside = row >= 0 && row < g->in_h;
-                conv_take(inside ? x + row * g->in_w * pixel : NULL, g->in_w, pixel,
-                          (int64_t)b - g->pad_w, g->stride_w, plan->pitch, to + r * plan->pitch);
+                dns_conv_take(inside ? x + row * g->in_w * pixel : NULL, g->in_w, pixel,
+                              (int64_t)b - g->pad_w, g->stride_w, plan->pitch,
+                              to + r * plan->pitch);
             }
             const size_t end = plan->phase_rows * plan->pitch;
             memset(to + end, 0, (plan->plane - end) * sizeof *to);
@@ -494,8 +495,9 @@ static const dns_plan_ops depthwise_ops = {
 };
 
 dns_status
-conv_sparse_create(const dns_conv *conv, dns_conv_format format, const float *w, const float *bias,
-                   dns_act act, dns_isa isa, const dns_alloc *alloc, dns_plan **out, dns_error *err)
+dns_conv_sparse_create(const dns_conv *conv, dns_conv_format format, const float *w,
+                       const float *bias, dns_act act, dns_isa isa, const dns_alloc *alloc,
+                       dns_plan **out, dns_error *err)
 {
     const bool depthwise = format == DNS_CONV_DEPTHWISE;
     dns_plan *base = NULL;
