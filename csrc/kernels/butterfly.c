@@ -231,7 +231,8 @@ butterfly_work(const dns_plan *base, size_t n, const dns_machine *machine, dns_w
 {
     const butterfly_plan *plan = (const butterfly_plan *)base;
     const size_t width = tile_width(plan, n);
-    const double tiles = (double)((n + width - 1) / width);
+    const size_t n_tiles = (n + width - 1) / width;
+    const double tiles = (double)n_tiles;
     const double columns = (double)n;
     const double stacks = (double)plan->nstack;
     const double x = 4.0 * (double)base->cols * columns;

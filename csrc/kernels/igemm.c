@@ -54,7 +54,8 @@ carve(const igemm_plan *plan, size_t n, char *base, igemm_x *x, size_t *bytes)
         x->rows = (uint8_t *)base;
         x->pitch = pitch_of(plan);
         x->k_pad = plan->k_pad;
-        x->off = (int32_t *)(void *)(base + total);
+        void *const off = base + total;
+        x->off = off;
         x->sum = x->off + rows;
         x->scale = (float *)(x->sum + rows);
         x->wide = (uint8_t *)(x->scale + rows);
@@ -266,7 +267,8 @@ multiply(job *j, dns_threads *threads, char *ws)
 {
     size_t bytes = 0;
     (void)carve(j->plan, j->n, ws, &j->x, &bytes);
-    j->staging = (float *)(void *)(ws + round_up(bytes, LINE));
+    void *const staging = ws + round_up(bytes, LINE);
+    j->staging = staging;
     j->parts = dns_plan_threads(&j->plan->base, j->n, threads);
     dns_threads_run(threads, j->parts, pack_part, j);
     j->panel_parts = j->plan->n_panels >= j->parts ? j->parts : 1;

@@ -60,7 +60,7 @@ tiles(const igemm_run *r, size_t n0, int32_t *to, ptrdiff_t ld)
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (size_t k = 0; k < r->x.k_pad; k += STEP, w += STEP * P) {
+    for (size_t k = 0; k < r->x.k_pad; k += STEP, w += (ptrdiff_t)STEP * P) {
         _tile_loadd(4, x + k, pitch);
         _tile_loadd(6, w, (size_t)4 * P);
         _tile_loadd(7, w + (size_t)4 * TILE, (size_t)4 * P);
@@ -84,7 +84,7 @@ tiles_half(const igemm_run *r, size_t n0, int32_t *to)
     const int8_t *w = r->w;
     _tile_zero(0);
     _tile_zero(1);
-    for (size_t k = 0; k < r->x.k_pad; k += STEP, w += STEP * P) {
+    for (size_t k = 0; k < r->x.k_pad; k += STEP, w += (ptrdiff_t)STEP * P) {
         _tile_loadd(4, x + k, r->x.pitch);
         _tile_loadd(6, w, (size_t)4 * P);
         _tile_loadd(7, w + (size_t)4 * TILE, (size_t)4 * P);

@@ -75,8 +75,9 @@ carve(const nbp_plan *plan, size_t n, size_t threads, char *base, job *j, size_t
         return false;
     }
     if (base != NULL) {
-        j->x = (float *)(void *)base;
-        j->sum = (int32_t *)(void *)(base + floats);
+        void *const x = base, *const sum = base + floats;
+        j->x = x;
+        j->sum = sum;
         j->t = (float *)(j->sum + n * plan->groups);
         j->q = (int8_t *)(base + floats + n * (each - wide));
     }

@@ -52,7 +52,7 @@ dns_tree_extent(const int64_t *parent, const int32_t *depth, size_t n, uint8_t *
         deepest = depth[i] > deepest ? depth[i] : deepest;
     }
     *leaves = n - inner;
-    *longest = (size_t)(deepest + 1);
+    *longest = (size_t)deepest + 1;
 }
 
 /* Writes the path that ends at `node`, from its root on. */
