@@ -174,6 +174,7 @@ finish_row(const igemm_run *r, size_t n, size_t panel, int32_t *acc)
             v = r->act.lo > v ? r->act.lo : v;
             out[m] = r->act.hi < v ? r->act.hi : v;
         }
+        /* cppcheck-suppress uninitvar ; at least one vector wrote it */
         memcpy(acc, out, panel * sizeof *acc);
     }
 }
@@ -207,6 +208,7 @@ store_rows(const igemm_run *r, size_t n0, size_t nr, size_t panel, int32_t *acc)
         for (size_t i = 0; i < nr; i++) {
             line[i] = acc[i * panel + m];
         }
+        /* cppcheck-suppress uninitvar ; nr >= 1 */
         memcpy(y + m * pitch + n0 * sizeof(int32_t), line, nr * sizeof *line);
     }
 }

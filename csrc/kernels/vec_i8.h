@@ -210,7 +210,9 @@ vb_dot(vb acc, vb u, vb s)
 {
     uint8_t a[16];
     int8_t b[16];
+    /* cppcheck-suppress bufferAccessOutOfBounds ; as many bytes as the vector has */
     memcpy(a, &u, sizeof a);
+    /* cppcheck-suppress bufferAccessOutOfBounds ; likewise */
     memcpy(b, &s, sizeof b);
     for (size_t l = 0; l < VB_LANES; l++) {
         int32_t sum = 0;
