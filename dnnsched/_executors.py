@@ -199,7 +199,7 @@ def _portable(error):
     try:
         again = pickle.loads(pickle.dumps(error))
         portable = error if str(again) == str(error) else None
-    except Exception:
+    except Exception:  # a user's __reduce__ or __init__ may raise anything; the text and the traceback still travel
         portable = None
     if portable is None:
         portable = RuntimeError(f"{type(error).__name__}: {error}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from dnnsched import _executors, statistics
+from dnnsched import _executors, frames, statistics
 from dnnsched._arrays import check_int
 from dnnsched.frames import Frame
 from dnnsched.report import document, progress, provenance
@@ -167,10 +167,7 @@ class Replications:
 
     def to_pandas(self):
         """One row per replication: its seed and every metric (``viz`` extra)."""
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError("to_pandas needs pandas: pip install 'dnnsched[viz]'") from None
+        pd = frames.pandas()
         return pd.DataFrame({"seed": np.array(self.seeds, dtype=np.int64), **self.metrics})
 
     def __arrow_c_stream__(self, requested_schema=None):

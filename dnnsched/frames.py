@@ -189,12 +189,18 @@ class Frame:
 
     def to_pandas(self):
         """The columns as a pandas DataFrame (extra ``viz``); texts are categories."""
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError("to_pandas needs pandas: pip install 'dnnsched[viz]'") from None
+        pd = pandas()
         return pd.DataFrame({name: pd.Categorical.from_codes(*value) if isinstance(value, tuple)
                              else value for name, value in self._columns.items()}, copy=True)
+
+
+def pandas():
+    """The pandas module; ImportError names the extra that has it."""
+    try:
+        import pandas as module
+    except ImportError:
+        raise ImportError("to_pandas needs pandas: pip install 'dnnsched[viz]'") from None
+    return module
 
 
 def _distinct(codes, texts):

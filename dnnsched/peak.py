@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dnnsched import _executors, sim, statistics
+from dnnsched import _executors, frames, sim, statistics
 from dnnsched._arrays import check_int, check_number
 from dnnsched.experiments import Replications, outcome
 from dnnsched.report import document, progress, provenance
@@ -301,10 +301,7 @@ class PeakRate:
 
     def to_pandas(self):
         """The probes as a pandas DataFrame (``viz`` extra)."""
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError("to_pandas needs pandas: pip install 'dnnsched[viz]'") from None
+        pd = frames.pandas()
         return pd.DataFrame([{"replication": p.replication, "seed": p.seed, "rate_rps": p.rate_rps, "met": p.met,
                               "saturated": p.saturated, **p.values, "reason": p.reason} for p in self.probes])
 

@@ -278,7 +278,7 @@ class _Load:
 
 def _percentile(ordered, p):
     """LoadGen's percentile of sorted values."""
-    return float(ordered[math.floor(len(ordered) * p)])
+    return statistics.quantile(ordered, p, "loadgen")
 
 
 def _estimate(ordered, p):

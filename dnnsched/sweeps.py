@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dnnsched import __version__, _executors, _points, _store, statistics
+from dnnsched import __version__, _executors, _points, _store, frames, statistics
 from dnnsched._arrays import check_choice, check_int
 from dnnsched.errors import PointError
 from dnnsched.experiments import outcome
@@ -489,10 +489,7 @@ class SweepResult:
 
     def to_pandas(self, long=False):
         """:meth:`table` (or :meth:`long`) as a pandas DataFrame (``viz`` extra)."""
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError("to_pandas needs pandas: pip install 'dnnsched[viz]'") from None
+        pd = frames.pandas()
         return pd.DataFrame(self.long() if long else self.table())
 
     def __arrow_c_stream__(self, requested_schema=None):

@@ -13,8 +13,8 @@ from dnnsched.kernels._dense import dense
 #: Formats that hold any matrix, by name.
 FORMATS = {"dense": dense, "csr": csr}
 
-# Fraction of the roofline that a format's kernel attains, with at least _WIDE vectors and with fewer; medians measured
-# with AVX-512 on Sapphire Rapids. Only their ratios decide.
+# Fraction of the roofline that a format's kernel attains, with at least _WIDE vectors and with fewer. Set by judgement
+# from one run on a busy machine (AVX-512, Sapphire Rapids), not calibrated; only their ratios decide.
 _ATTAINED = {"dense": (0.85, 0.9), "csr": (0.65, 0.2)}
 _WIDE = 8
 _REPEATS = 7
@@ -125,7 +125,8 @@ def autotune(W, n, formats=("dense", "csr"), measure=False, *, bias=None, act=No
     Notes
     -----
     The cost model is the :func:`~dnnsched.kernels.roofline` of ``plan.cost(n)`` over the fraction of it that the
-    format's kernel was measured to attain: 0.85 dense and 0.65 CSR; 0.9 and 0.2 below eight vectors.
+    format's kernel is taken to attain (a judgement, not a calibration): 0.85 dense and 0.65 CSR; 0.9 and 0.2 below
+    eight vectors.
     """
     check_int(n, "n", 1)
     check_int(threads, "threads", 1, 256)
