@@ -52,6 +52,7 @@ nb_execution_mode = os.environ.get("DNNSCHED_DOCS_EXECUTE", "auto")
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+os.environ.pop("MPLBACKEND", None)  # the notebooks' kernels choose theirs: figures go into the page
 
 
 def copy_notebooks():
@@ -69,8 +70,8 @@ def copy_notebooks():
 
 def write_cli_help():
     """The command line's own help, verb by verb."""
-    verbs = ("list", "info", "run", "reproduce", "compare", "audit", "validate-run", "export-timeline", "trace convert",
-             "trace stats", "trace slice")
+    verbs = ("list", "info", "run", "reproduce", "sweep", "compare", "audit", "bench kernels",
+             "validate-run", "export-timeline", "trace convert", "trace stats", "trace slice")
     text = []
     for verb in ((), *(v.split() for v in verbs)):
         command = [sys.executable, "-P", "-m", "dnnsched.cli", *verb, "--help"]

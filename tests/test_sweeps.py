@@ -110,7 +110,7 @@ def test_item_06_executor_equivalence_ray(serial, tmp_path):
                                                        "num_cpus=2, include_dashboard=False, log_to_driver=False)"),
                                         encoding="utf-8")
     run = subprocess.run([sys.executable, str(tmp_path / "script.py"), "ray", str(tmp_path)], capture_output=True,
-                         text=True, timeout=300,
+                         text=True, timeout=300, cwd=tmp_path,  # Ray's workers import from the driver's folder first
                          env=os.environ | {"PYTHONPATH": str(HERE), "RAY_USAGE_STATS_ENABLED": "0"})
     assert run.returncode == 0, run.stderr
     assert bytes_of_runs(tmp_path) == [serial[1]] * 3

@@ -4,6 +4,7 @@
     python tools/notebooks.py execute [NAME]   run each in a fresh kernel (profile: DNNSCHED_PROFILE)
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def read(path):
 
 
 def execute(path, folder, timeout=120):
-    """Run a notebook in a fresh kernel.
+    """Run a notebook in a fresh kernel, where figures go into the notebook whatever MPLBACKEND says.
 
     Parameters
     ----------
@@ -73,7 +74,8 @@ def execute(path, folder, timeout=120):
 
     book = read(path)
     resources = {"metadata": {"path": str(folder)}}
-    NotebookClient(book, timeout=timeout, kernel_name="python3", resources=resources).execute()
+    NotebookClient(book, timeout=timeout, kernel_name="python3", resources=resources).execute(
+        env={k: v for k, v in os.environ.items() if k != "MPLBACKEND"})
     return book
 
 
