@@ -18,7 +18,7 @@ from dnnsched.errors import FormatError
 from dnnsched.kernels import _blas
 
 LEVELS = runnable_isa_levels()
-FORMATS = {"csr": kernels.csr, "dense": kernels.dense}  # a new format joins here
+FORMATS = {"bsr": kernels.bsr, "csr": kernels.csr, "dense": kernels.dense}  # a new format joins here
 U = 2.0 ** -24
 TWO = [1.0, 2.0]
 profile = settings(max_examples=40, deadline=None)
@@ -312,7 +312,7 @@ def test_reference_counts_unchanged():
 def test_plans_work_after_a_fork():
     code = ("import os, numpy as np\nfrom dnnsched import kernels\n"
             "w = np.ones((300, 400), np.float32); x = np.ones((400, 100), np.float32)\n"
-            "plans = [kernels.csr(w), kernels.dense(w)]\n"
+            "plans = [kernels.csr(w), kernels.bsr(w), kernels.dense(w)]\n"
             "assert all((p.matmul(x, threads=3) == 400).all() for p in plans)\n"
             "pid = os.fork()\n"
             "ok = all((p.matmul(x, threads=3) == 400).all() for p in plans)\n"

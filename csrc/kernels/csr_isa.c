@@ -26,7 +26,7 @@
  * remaining weights are added one by one. A weight takes 6 bytes.
  */
 #include "kernels/csr_internal.h"
-#include "kernels/vec_f32.h"
+#include "kernels/panel_f32.h"
 #include "kernels/vec_transpose.h"
 
 enum { NV = 4, AHEAD = 1024 /* bytes of a stream */ };
@@ -42,21 +42,12 @@ prefetch(const void *p, size_t bytes)
 static void
 pack(const float *x, ptrdiff_t ldx, size_t k, size_t n, float *panel)
 {
-    const size_t full = n / VS_LANES;
-    const vs_mask tail = vs_first(n % VS_LANES);
-    for (size_t i = 0; i < k; i++, x += ldx, panel += NT) {
-        for (size_t v = 0; v < full; v++) {
-            vs_store(panel + v * VS_LANES, vs_load(x + v * VS_LANES));
-        }
-        if (n % VS_LANES != 0) {
-            vs_store(panel + full * VS_LANES, vs_load_mask(x + full * VS_LANES, tail));
-        }
-    }
+    panel_pack(x, ldx, k, n, NT, panel);
 }
 
 /* to[j*ldt + i] = from[i*ldf + j] for i < rows, j < cols, both at most VS_LANES; with `pad` zeros
  * for the i up to VS_LANES. */
-static inline __attribute__((always_inline)) void
+PANEL_INLINE void
 transpose_tile(const float *from, ptrdiff_t ldf, size_t rows, size_t cols, float *to, ptrdiff_t ldt,
                bool pad)
 {
@@ -70,7 +61,7 @@ transpose_tile(const float *from, ptrdiff_t ldf, size_t rows, size_t cols, float
     }
 }
 
-static inline __attribute__((always_inline)) void
+PANEL_INLINE void
 transpose(const float *from, ptrdiff_t ldf, size_t rows, size_t cols, float *to, ptrdiff_t ldt,
           bool pad)
 {
@@ -101,46 +92,19 @@ unpack_rows(const float *sums, size_t rows, size_t n, float *y, ptrdiff_t ldy)
     transpose(sums, NT, rows, n, y, ldy, false);
 }
 
-/* Shape of a tile: nv vectors, of which the last has `tail` lanes (0 = all). */
-typedef struct shape {
-    size_t tail;
-    vs_mask mask;
-} shape;
-
-static inline __attribute__((always_inline)) void
-begin(const csr_run *r, int32_t row, size_t nv, shape s, vs *acc)
+PANEL_INLINE void
+begin(const csr_run *r, int32_t row, size_t nv, panel_tail t, vs *acc)
 {
-    if (r->bias != NULL) {
-        for (size_t v = 0; v < nv; v++) {
-            acc[v] = vs_set(r->bias[row]);
-        }
-        return;
-    }
-    const float *y = r->y + row * r->ldy;
-    for (size_t v = 0; v < nv; v++) {
-        acc[v] = v + 1 == nv && s.tail ? vs_load_mask(y + v * VS_LANES, s.mask)
-                                       : vs_load(y + v * VS_LANES);
-    }
+    panel_begin(r->bias != NULL ? r->bias + row : NULL, r->y + row * r->ldy, nv, t, acc);
 }
 
-static inline __attribute__((always_inline)) void
-end(const csr_run *r, int32_t row, bool last, size_t nv, shape s, const vs *acc)
+PANEL_INLINE void
+end(const csr_run *r, int32_t row, bool last, size_t nv, panel_tail t, const vs *acc)
 {
-    float *y = r->y + row * r->ldy;
-    const vs lo = vs_set(r->act.lo);
-    const vs hi = vs_set(r->act.hi);
-    for (size_t v = 0; v < nv; v++) {
-        const vs a = last ? vs_clamp(acc[v], lo, hi) : acc[v];
-        if (v + 1 == nv && s.tail) {
-            vs_store_mask(y + v * VS_LANES, a, s.mask);
-        }
-        else {
-            vs_store(y + v * VS_LANES, a);
-        }
-    }
+    panel_end(r->y + row * r->ldy, last, r->act, nv, t, acc);
 }
 
-static inline __attribute__((always_inline)) void
+PANEL_INLINE void
 add(const csr_run *r, const csr_entry *e, size_t nv, vs *acc)
 {
     const float *x = (const float *)((const char *)r->x + e->offset);
@@ -150,47 +114,46 @@ add(const csr_run *r, const csr_entry *e, size_t nv, vs *acc)
     }
 }
 
-static inline __attribute__((always_inline)) void
-tiles(const csr_run *r, size_t nv, shape s)
+PANEL_INLINE void
+tiles(const csr_run *r, size_t nv, panel_tail t)
 {
     const csr_entry *e = r->entries;
     for (const csr_pair *p = r->pairs; p < r->pairs + r->n_pairs; p++) {
         vs a[NV];
-        begin(r, p->row[0], nv, s, a);
+        begin(r, p->row[0], nv, t, a);
         if (p->row[1] >= 0) {
             vs b[NV];
-            begin(r, p->row[1], nv, s, b);
+            begin(r, p->row[1], nv, t, b);
             for (const csr_entry *stop = e + (size_t)2 * p->both; e < stop; e += 2) {
                 prefetch(e, AHEAD);
                 add(r, e, nv, a);
                 add(r, e + 1, nv, b);
             }
-            end(r, p->row[1], p->last & 2, nv, s, b);
+            end(r, p->row[1], p->last & 2, nv, t, b);
         }
         for (const csr_entry *stop = e + p->rest; e < stop; e++) {
             add(r, e, nv, a);
         }
-        end(r, p->row[0], p->last & 1, nv, s, a);
+        end(r, p->row[0], p->last & 1, nv, t, a);
     }
 }
 
 static void
 spmm(const csr_run *r)
 {
-    const size_t tail = r->n % VS_LANES;
-    const shape s = {tail, vs_first(tail)};
+    const panel_tail t = panel_tail_of(r->n);
     switch ((r->n + VS_LANES - 1) / VS_LANES) {
     case 4:
-        tiles(r, 4, s);
+        tiles(r, 4, t);
         break;
     case 3:
-        tiles(r, 3, s);
+        tiles(r, 3, t);
         break;
     case 2:
-        tiles(r, 2, s);
+        tiles(r, 2, t);
         break;
     default:
-        tiles(r, 1, s);
+        tiles(r, 1, t);
         break;
     }
 }

@@ -101,6 +101,36 @@ def conv_plan(
 def conv_out(plan: object, /) -> tuple[int, int, int]: ...
 def conv_execute(plan: object, x: NDArray[np.float32], out: NDArray[np.float32], threads: int, /) -> None: ...
 
+# bsr
+def bsr_plan(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int64],
+    values: NDArray[np.float32],
+    rows: int,
+    cols: int,
+    bias: NDArray[np.float32] | None,
+    lo: float,
+    hi: float,
+    isa: int,
+    /,
+) -> object: ...
+def bsr_blocks(plan: object, /) -> tuple[int, int, int]: ...
+def bsr_unpack(
+    plan: object, indptr: NDArray[np.int64], indices: NDArray[np.int64], values: NDArray[np.float32], /
+) -> None: ...
+
+# n:m
+def nm_plan(
+    w: NDArray[np.float32],
+    n: int,
+    m: int,
+    bias: NDArray[np.float32] | None,
+    lo: float,
+    hi: float,
+    isa: int,
+    /,
+) -> object: ...
+
 # dense and BLAS
 def dense_plan(
     w: NDArray[np.float32], bias: NDArray[np.float32] | None, lo: float, hi: float, isa: int, /

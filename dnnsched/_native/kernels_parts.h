@@ -19,6 +19,7 @@
 extern PyMethodDef kernels_blas_methods[];
 extern PyMethodDef kernels_butterfly_methods[];
 extern PyMethodDef kernels_conv_methods[];
+extern PyMethodDef kernels_bsr_methods[];
 extern PyMethodDef kernels_count_methods[];
 extern PyMethodDef kernels_csr_methods[];
 extern PyMethodDef kernels_dense_methods[];

@@ -20,6 +20,7 @@ from dnnsched.kernels._autotune import autotune
 from dnnsched.kernels._bench import bench, crossovers
 from dnnsched.kernels._butterfly import butterfly
 from dnnsched.kernels._conv import ConvPlan, conv2d
+from dnnsched.kernels._bsr import bsr
 from dnnsched.kernels._counts import (
     act_mask,
     check_tails,
@@ -66,6 +67,7 @@ __all__ = [
     "autotune",
     "bench",
     "butterfly",
+    "bsr",
     "check_tails",
     "conv2d",
     "count_nonzeros",
