@@ -27,6 +27,7 @@ extern PyMethodDef kernels_fwht_methods[];
 extern PyMethodDef kernels_int8_methods[];
 extern PyMethodDef kernels_machine_methods[];
 extern PyMethodDef kernels_nbp_methods[];
+extern PyMethodDef kernels_nm_methods[];
 extern PyMethodDef kernels_plan_methods[];
 extern PyMethodDef kernels_rowstats_methods[];
 extern PyMethodDef kernels_tree_methods[];

@@ -45,6 +45,7 @@ from dnnsched.kernels._fwht import fwht, ovsf
 from dnnsched.kernels._int8 import Int8Plan, int8
 from dnnsched.kernels._machine import Cost, Machine, machine, roofline
 from dnnsched.kernels._nested import NestedPlan, nested
+from dnnsched.kernels._nm import nm
 from dnnsched.kernels._plan import MatPlan
 from dnnsched.kernels._profile import profile
 from dnnsched.kernels._prune import PATTERNS, prune
@@ -82,6 +83,7 @@ __all__ = [
     "machine",
     "nested",
     "ovsf",
+    "nm",
     "pack_mask",
     "popcount",
     "profile",

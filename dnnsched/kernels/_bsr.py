@@ -49,12 +49,12 @@ def _parts(W, r, c):
         if getattr(W, "format", None) == "bsr" and W.blocksize == (r, c) and W.has_canonical_format:
             return W.indptr, W.indices, W.data, W.shape
         W = W.tocoo()
-        values = _common.floats(W.data, "data")
         if not W.has_canonical_format:
             W = W.copy()
             W.sum_duplicates()
-            values = _common.floats(W.data, "data")
-        return _from_places(W.row.astype(np.int64), W.col.astype(np.int64), values, W.shape, r, c)
+        values = _common.floats(W.data, "data")
+        keep = values != 0
+        return _from_places(W.row[keep].astype(np.int64), W.col[keep].astype(np.int64), values[keep], W.shape, r, c)
     W = _common.weights(W)
     rows, columns = np.nonzero(W)  # NaN is not zero
     return _from_places(rows, columns, W[rows, columns], W.shape, r, c)
@@ -99,8 +99,8 @@ def bsr(W, block=(4, 1), *, bias=None, act=None, isa=None):
     A row of ``X`` is loaded once for four outputs, so that arithmetic bounds the product and not loads. Each output is
     summed from the bias on in ascending column order with one fp32 accumulator: the bytes of :func:`csr` with the same
     stored weights, for any `threads` and number of columns. With k stored weights in its row and ``u = 2^-24``,
-    ``|y - exact| <= 2 (k + 2) u (|b| + sum |w x|)``. Zeros inside stored blocks are multiplied, so there infinity or NaN
-    in ``X`` gives NaN.
+    ``|y - exact| <= 2 (k + 2) u (|b| + sum |w x|)``. Zeros inside stored blocks are multiplied: there infinity or NaN in
+    ``X`` gives NaN.
 
     Examples
     --------

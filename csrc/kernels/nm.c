@@ -1,0 +1,243 @@
+/* N:M plans: checks, packing, and the split over threads.
+ *
+ * Every row stores the same number of weights (slots), row after row, columns ascending: values,
+ * the columns within their block as bytes, and a mask of 16 bits per 16 columns. Blocks are
+ * multiples of m, so that a block's share of the slots is the same in every row.
+ */
+#include "kernels/nm_internal.h"
+
+#include <string.h>
+
+#include "kernels/panels.h"
+
+typedef struct nm_plan {
+    dns_plan base;
+    const dns_nm_ops *ops;
+    size_t n, m;
+    size_t block; /* columns, a multiple of m */
+    size_t n_blocks;
+    size_t slots, words; /* of a row */
+    float *values;       /* [rows * slots + NM_PAD] */
+    uint8_t *columns;    /* [rows * slots] */
+    uint16_t *masks;     /* [rows * words] */
+} nm_plan;
+
+DNS_OPS_SELECT(dns_nm_ops)
+
+/* Stored weights of a row left of a column that begins a group, or of the whole row. */
+static size_t
+slots_before(const nm_plan *plan, size_t column)
+{
+    const size_t rest = column % plan->m;
+    return column / plan->m * plan->n + (rest < plan->n ? rest : plan->n);
+}
+
+/* One row; false when a group holds too many non-zeros, `bad` is then its first column and `got`
+ * their number. */
+static bool
+pack_row(nm_plan *plan, const float *w, size_t row, size_t *bad, size_t *got)
+{
+    float *values = plan->values + row * plan->slots;
+    uint8_t *columns = plan->columns + row * plan->slots;
+    uint16_t *masks = plan->masks + row * plan->words;
+    for (size_t j = 0; j < plan->base.cols; j += plan->m) {
+        const size_t width = plan->base.cols - j < plan->m ? plan->base.cols - j : plan->m;
+        const size_t n = width < plan->n ? width : plan->n;
+        size_t filled = 0;
+        for (size_t k = j; k < j + width; k++) {
+            filled += w[k] != 0.0F;
+        }
+        if (filled > n) {
+            *bad = j;
+            *got = filled;
+            return false;
+        }
+        size_t spare = n - filled; /* zeros to store */
+        for (size_t k = j; k < j + width; k++) {
+            const bool zero = !(w[k] != 0.0F);
+            if (zero && spare == 0) {
+                continue;
+            }
+            spare -= zero;
+            *values++ = w[k];
+            *columns++ = (uint8_t)(k % plan->block);
+            masks[k / NM_WORD] |= (uint16_t)(1U << k % NM_WORD);
+        }
+    }
+    return true;
+}
+
+static dns_status
+fill(nm_plan *plan, const float *w, ptrdiff_t ldw, dns_error *err)
+{
+    const dns_alloc *alloc = &plan->base.alloc;
+    const size_t rows = plan->base.rows;
+    plan->values = dns_mem_zero(alloc, rows * plan->slots + NM_PAD, sizeof *plan->values);
+    plan->columns = dns_mem_new(alloc, rows * plan->slots, sizeof *plan->columns);
+    plan->masks = dns_mem_zero(alloc, rows * plan->words, sizeof *plan->masks);
+    if (plan->values == NULL || plan->columns == NULL || plan->masks == NULL) {
+        return dns_fail(err, DNS_ERR_MEMORY, -1, "plan: out of memory for %zu weights",
+                        plan->base.nnz);
+    }
+    for (size_t i = 0; i < rows; i++) {
+        size_t bad = 0;
+        size_t got = 0;
+        DNS_REQUIRE(pack_row(plan, w + (ptrdiff_t)i * ldw, i, &bad, &got), err, DNS_ERR_FORMAT, i,
+                    "W: row %zu: expected at most %zu non-zeros in the %zu columns from %zu on, "
+                    "got %zu",
+                    i, plan->n, plan->m, bad, got);
+    }
+    plan->base.bytes += (rows * plan->slots + NM_PAD) * sizeof *plan->values +
+                        rows * plan->slots * sizeof *plan->columns +
+                        rows * plan->words * sizeof *plan->masks;
+    return DNS_OK;
+}
+
+static void
+nm_destroy(dns_plan *base)
+{
+    nm_plan *plan = (nm_plan *)base;
+    const dns_alloc *alloc = &base->alloc;
+    dns_mem_free(alloc, plan->values, base->rows * plan->slots + NM_PAD, sizeof *plan->values);
+    dns_mem_free(alloc, plan->columns, base->rows * plan->slots, sizeof *plan->columns);
+    dns_mem_free(alloc, plan->masks, base->rows * plan->words, sizeof *plan->masks);
+}
+
+static void
+multiply(const dns_plan *base, const panels_step *step)
+{
+    const nm_plan *plan = (const nm_plan *)base;
+    const size_t first = step->block * plan->block;
+    const size_t stop = base->cols - first < plan->block ? base->cols : first + plan->block;
+    const size_t before = slots_before(plan, first);
+    const nm_run run = {.values = plan->values + before,
+                        .columns = plan->columns + before,
+                        .slots = plan->slots,
+                        .count = slots_before(plan, stop) - before,
+                        .first = step->first,
+                        .stop = step->stop,
+                        .x = step->x,
+                        .y = step->y,
+                        .ldy = step->ldy,
+                        .n = step->n,
+                        .bias = step->block == 0 ? base->bias : NULL,
+                        .last = step->block + 1 == plan->n_blocks,
+                        .act = base->act};
+    plan->ops->spmm(&run);
+}
+
+static void
+vector(const dns_plan *base, size_t first, size_t stop, const float *x, float *y, ptrdiff_t ldy)
+{
+    const nm_plan *plan = (const nm_plan *)base;
+    const nm_vector run = {.values = plan->values,
+                           .masks = plan->masks,
+                           .slots = plan->slots,
+                           .cols = base->cols,
+                           .first = first,
+                           .stop = stop,
+                           .x = x,
+                           .y = y,
+                           .ldy = ldy,
+                           .bias = base->bias,
+                           .act = base->act};
+    plan->ops->gemv(&run);
+}
+
+static panels_form
+form_of(const dns_plan *base)
+{
+    const nm_plan *plan = (const nm_plan *)base;
+    return (panels_form){.plan = base,
+                         .width = plan->ops->panel,
+                         .block = plan->block,
+                         .n_blocks = plan->n_blocks,
+                         .n_units = base->rows,
+                         .pack = plan->ops->pack,
+                         .multiply = multiply,
+                         .vector = vector};
+}
+
+static bool
+nm_workspace(const dns_plan *base, size_t n, size_t threads, size_t *bytes)
+{
+    const panels_form form = form_of(base);
+    return dns_panels_workspace(&form, n, threads, bytes);
+}
+
+static void
+nm_execute(const dns_plan *base, const dns_call *call)
+{
+    const panels_form form = form_of(base);
+    dns_panels_execute(&form, call);
+}
+
+static void
+nm_work(const dns_plan *base, size_t n, const dns_machine *machine, dns_work *work)
+{
+    const nm_plan *plan = (const nm_plan *)base;
+    const panels_form form = form_of(base);
+    const double nnz = (double)base->nnz;
+    const double masks = (double)(base->rows * plan->words * sizeof *plan->masks);
+    work->flops = 2.0 * nnz * (double)n;
+    dns_panels_work(&form, n, nnz, n == 1 ? 4.0 * nnz + masks : 5.0 * nnz, machine, work);
+}
+
+static void
+nm_to_dense(const dns_plan *base, float *w)
+{
+    const nm_plan *plan = (const nm_plan *)base;
+    const float *value = plan->values;
+    for (size_t i = 0; i < base->rows; i++, w += base->cols) {
+        for (size_t j = 0; j < base->cols; j++) {
+            if (plan->masks[i * plan->words + j / NM_WORD] >> j % NM_WORD & 1) {
+                w[j] = *value++;
+            }
+        }
+    }
+}
+
+static const dns_plan_ops nm_plan_ops = {
+    .format = "nm",
+    .workspace = nm_workspace,
+    .execute = nm_execute,
+    .work = nm_work,
+    .to_dense = nm_to_dense,
+    .destroy = nm_destroy,
+};
+
+dns_status
+dns_nm_plan_create(const float *w, ptrdiff_t ldw, size_t rows, size_t cols, size_t n, size_t m,
+                   const float *bias, dns_act act, dns_isa isa, const dns_alloc *alloc,
+                   dns_plan **out, dns_error *err)
+{
+    dns_plan *base = NULL;
+    DNS_REQUIRE(n >= 1 && n <= m && m <= DNS_NM_MAX, err, DNS_ERR_VALUE, -1,
+                "n, m: expected 1 <= n <= m <= %d, got %zu:%zu", DNS_NM_MAX, n, m);
+    DNS_TRY(dns_plan_new(&nm_plan_ops, sizeof(nm_plan), rows, cols, bias, act, alloc, &base, err));
+    nm_plan *plan = (nm_plan *)base;
+    plan->ops = dns_nm_ops_select(isa);
+    base->isa = plan->ops->isa;
+    plan->n = n;
+    plan->m = m;
+    plan->block = NM_BLOCK / m * m;
+    plan->n_blocks = cols == 0 ? 1 : (cols + plan->block - 1) / plan->block;
+    plan->slots = slots_before(plan, cols);
+    plan->words = (cols + NM_WORD - 1) / NM_WORD;
+    dns_status status = DNS_OK;
+    if (rows > 0 && plan->slots > INT32_MAX / rows) {
+        status = dns_fail(err, DNS_ERR_VALUE, -1,
+                          "W: expected stored weights below 2^31, got %zu rows of %zu", rows,
+                          plan->slots);
+    }
+    else {
+        base->nnz = rows * plan->slots;
+        status = fill(plan, w, ldw, err);
+    }
+    if (status != DNS_OK) {
+        dns_plan_destroy(base);
+        return status;
+    }
+    *out = base;
+    return DNS_OK;
+}

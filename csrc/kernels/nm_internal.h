@@ -1,0 +1,52 @@
+/* The packed weights of an N:M plan; the method is in nm_isa.c. */
+#ifndef DNS_NM_INTERNAL_H
+#define DNS_NM_INTERNAL_H
+
+#include "dns/nm.h"
+
+enum {
+    NM_WORD = 16,  /* columns that one mask tells of */
+    NM_PAD = 16,   /* values that may be read behind the last */
+    NM_BLOCK = 160 /* most columns of a block: the packed rows fit the first cache */
+};
+
+/* One block of columns times one panel of X, for the rows [first, stop). */
+typedef struct nm_run {
+    const float *values;    /* row i's stored weights in the block: values[i*slots .. + count) */
+    const uint8_t *columns; /* their columns in the block, likewise */
+    size_t slots;           /* stored weights of a row in all blocks */
+    size_t count;           /* in this block */
+    size_t first, stop;
+    const float *x; /* the block's first row in the packed panel */
+    float *y;       /* column 0 of the panel in row 0 of Y */
+    ptrdiff_t ldy;
+    size_t n;          /* columns, <= the panel's width */
+    const float *bias; /* of all rows, in the first block; NULL: Y holds the sums so far */
+    bool last;         /* the last block, whose sums are activated */
+    dns_act act;
+} nm_run;
+
+/* A vector times the rows [first, stop). */
+typedef struct nm_vector {
+    const float *values;   /* [rows][slots], NM_PAD more behind the last */
+    const uint16_t *masks; /* [rows][ceil(cols / NM_WORD)], bit j: column j of the word is stored */
+    size_t slots, cols;
+    size_t first, stop;
+    const float *x;
+    float *y;
+    ptrdiff_t ldy;
+    const float *bias;
+    dns_act act;
+} nm_vector;
+
+typedef struct dns_nm_ops {
+    dns_isa isa;
+    size_t panel; /* columns of a packed panel */
+    void (*pack)(const float *x, ptrdiff_t ldx, size_t k, size_t n, float *panel);
+    void (*spmm)(const nm_run *run);
+    void (*gemv)(const nm_vector *run);
+} dns_nm_ops;
+
+const dns_nm_ops *dns_nm_ops_select(dns_isa isa);
+
+#endif

@@ -1,0 +1,143 @@
+/* N:M sparse times dense, compiled per instruction-set level.
+ *
+ * Matrix: as CSR (csr_isa.c), on packed panels of X, two rows times NV vectors, but without row
+ * pointers, sorting or offsets: every row has the same number of weights in a block, and a block is
+ * so short that a byte holds a column. Five bytes a weight.
+ *
+ * Vector: a mask of 16 bits per 16 columns spreads the packed weights over the lanes (AVX-512's
+ * vexpandps), so that x is read in order and no index is. The weights' bytes bound it: (4 n/m +
+ * 1/8) per column instead of the dense 4. Four rows run side by side to hide the latency of the
+ * multiply-add.
+ */
+#include "kernels/nm_internal.h"
+#include "kernels/panel_f32.h"
+#include "kernels/vec_expand.h"
+
+enum { NV = 4, ROWS = 4 };
+#define NT (NV * VS_LANES)
+
+static void
+pack(const float *x, ptrdiff_t ldx, size_t k, size_t n, float *panel)
+{
+    panel_pack(x, ldx, k, n, NT, panel);
+}
+
+PANEL_INLINE void
+add(const float *panel, uint8_t column, float value, size_t nv, vs *acc)
+{
+    const float *x = panel + (size_t)column * NT;
+    const vs w = vs_set(value);
+    for (size_t v = 0; v < nv; v++) {
+        acc[v] = vs_fma(w, vs_load(x + v * VS_LANES), acc[v]);
+    }
+}
+
+/* `rows` rows, 1 or 2, from row i on. */
+PANEL_INLINE void
+tile(const nm_run *r, size_t i, size_t rows, size_t nv, panel_tail t)
+{
+    vs acc[2][NV];
+    for (size_t k = 0; k < rows; k++) {
+        panel_begin(r->bias != NULL ? r->bias + i + k : NULL, r->y + (ptrdiff_t)(i + k) * r->ldy,
+                    nv, t, acc[k]);
+    }
+    const float *values = r->values + i * r->slots;
+    const uint8_t *columns = r->columns + i * r->slots;
+    for (size_t p = 0; p < r->count; p++) {
+        for (size_t k = 0; k < rows; k++) {
+            add(r->x, columns[k * r->slots + p], values[k * r->slots + p], nv, acc[k]);
+        }
+    }
+    for (size_t k = 0; k < rows; k++) {
+        panel_end(r->y + (ptrdiff_t)(i + k) * r->ldy, r->last, r->act, nv, t, acc[k]);
+    }
+}
+
+PANEL_INLINE void
+tiles(const nm_run *r, size_t nv)
+{
+    const panel_tail t = panel_tail_of(r->n);
+    size_t i = r->first;
+    for (; i + 2 <= r->stop; i += 2) {
+        tile(r, i, 2, nv, t);
+    }
+    if (i < r->stop) {
+        tile(r, i, 1, nv, t);
+    }
+}
+
+static void
+spmm(const nm_run *r)
+{
+    switch ((r->n + VS_LANES - 1) / VS_LANES) {
+    case 4:
+        tiles(r, 4);
+        break;
+    case 3:
+        tiles(r, 3);
+        break;
+    case 2:
+        tiles(r, 2);
+        break;
+    default:
+        tiles(r, 1);
+        break;
+    }
+}
+
+/* One mask's columns of `rows` rows; p[k] is row k's next value. */
+PANEL_INLINE void
+spread(const nm_vector *r, size_t rows, size_t word, const uint16_t *masks, size_t pitch,
+       const float **p, vs *acc)
+{
+    const float *x = r->x + word * NM_WORD;
+    for (size_t k = 0; k < rows; k++) {
+        const uint32_t mask = masks[k * pitch + word];
+        for (size_t lane = 0; lane < NM_WORD; lane += VS_LANES) {
+            const uint32_t part = mask >> lane & ((1U << VS_LANES) - 1U);
+            acc[k] = vs_fma_expand(p[k], part, x + lane, acc[k]);
+            p[k] += __builtin_popcount(part);
+        }
+    }
+}
+
+PANEL_INLINE void
+vector_rows(const nm_vector *r, size_t i, size_t rows)
+{
+    const size_t words = (r->cols + NM_WORD - 1) / NM_WORD;
+    const uint16_t *masks = r->masks + i * words;
+    const float *p[ROWS];
+    vs acc[ROWS];
+    for (size_t k = 0; k < rows; k++) {
+        p[k] = r->values + (i + k) * r->slots;
+        acc[k] = vs_set(0.0F);
+    }
+    for (size_t word = 0; word < words; word++) {
+        spread(r, rows, word, masks, words, p, acc);
+    }
+    for (size_t k = 0; k < rows; k++) {
+        r->y[(ptrdiff_t)(i + k) * r->ldy] =
+            vs_clamp1(vs_sum(acc[k]) + r->bias[i + k], r->act.lo, r->act.hi);
+    }
+}
+
+static void
+gemv(const nm_vector *r)
+{
+    size_t i = r->first;
+    for (; i + ROWS <= r->stop; i += ROWS) {
+        vector_rows(r, i, ROWS);
+    }
+    for (; i < r->stop; i++) {
+        vector_rows(r, i, 1);
+    }
+}
+
+extern const dns_nm_ops DNS_ISA_FN(dns_nm_ops);
+const dns_nm_ops DNS_ISA_FN(dns_nm_ops) = {
+    .isa = DNS_ISA_VALUE,
+    .panel = NT,
+    .pack = pack,
+    .spmm = spmm,
+    .gemv = gemv,
+};

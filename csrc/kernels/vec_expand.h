@@ -1,0 +1,35 @@
+/* Packed values times a vector, for the lanes that a mask picks. */
+#ifndef DNS_VEC_EXPAND_H
+#define DNS_VEC_EXPAND_H
+
+#include "kernels/vec_f32.h"
+
+/* acc + v * x in the lanes of `mask`, where v is the next of the values at p for each lane in
+ * ascending order; the other lanes keep acc. The low VS_LANES bits count. May read p[0 ..
+ * VS_LANES), reads of x the lanes of the mask only. */
+static inline __attribute__((always_inline)) vs
+vs_fma_expand(const float *p, uint32_t mask, const float *x, vs acc)
+{
+#if VS_LANES == 16
+    const __mmask16 m = (__mmask16)mask;
+    const vs v = _mm512_maskz_expand_ps(m, _mm512_loadu_ps(p));
+    return _mm512_mask3_fmadd_ps(v, _mm512_maskz_loadu_ps(m, x), acc, m);
+#elif VS_LANES == 8
+    /* A byte per lane; prefix sums of the bytes by one multiplication are the lanes' places. */
+    const uint64_t bytes = _pdep_u64(mask, 0x0101010101010101U);
+    const __m128i place = _mm_cvtsi64_si128((long long)(bytes * 0x0101010101010101U << 8));
+    const __m128i picked = _mm_cvtsi64_si128((long long)(bytes * 0xff));
+    const __m256i m = _mm256_cvtepi8_epi32(picked);
+    const vs v = _mm256_permutevar8x32_ps(vs_load(p), _mm256_cvtepu8_epi32(place));
+    return _mm256_blendv_ps(acc, vs_fma(v, _mm256_maskload_ps(x, m), acc), _mm256_castsi256_ps(m));
+#else
+    for (size_t i = 0; i < VS_LANES; i++) {
+        if (mask >> i & 1) {
+            acc[i] = *p++ * x[i] + acc[i];
+        }
+    }
+    return acc;
+#endif
+}
+
+#endif
