@@ -145,3 +145,99 @@ class TestBsr:
     def test_native_functions_are_strict(self, call, error, message):
         with pytest.raises(error, match=message):
             call(kernels.bsr(np.ones((3, 2), np.float32))._plan)
+
+
+def grouped(seed, rows, k, n, m):
+    """Random weights, exactly n of every m columns (fewer where the last group is short)."""
+    rng = np.random.default_rng(seed)
+    w = rng.standard_normal((rows, k)).astype(np.float32)
+    for j in range(0, k, m):
+        group = w[:, j:j + m]
+        drop = np.argsort(rng.random(group.shape), axis=1)[:, n:]
+        np.put_along_axis(group, drop, 0, axis=1)
+    return w
+
+
+class TestNm:
+    """N of every M consecutive weights."""
+
+    @profile
+    @given(seed=st.integers(0, 2**32), rows=st.integers(0, 21), k=st.integers(0, 400), m=st.integers(1, 64),
+           n=st.integers(1, 64), columns=st.sampled_from([1, 2, 65]), isa=st.sampled_from(LEVELS))
+    def test_against_csr_and_float64(self, seed, rows, k, m, n, columns, isa):
+        n = min(n, m)
+        w, x = grouped(seed, rows, k, n, m), matrix(seed + 1, k, columns, 1.0)
+        plan = kernels.nm(w, n, m, isa=isa)
+        assert plan.nnz == rows * (k // m * n + min(n, k % m)) == np.count_nonzero(w)
+        np.testing.assert_array_equal(plan.to_dense(), w)
+        y = plan @ x
+        bound = 2.0 ** -23 * (plan.nnz // max(rows, 1) + 2) * (np.abs(w).astype(float) @ np.abs(x).astype(float))
+        assert (np.abs(y - w.astype(float) @ x) <= bound + 1e-38).all()
+        if columns > 1:
+            np.testing.assert_array_equal(y, kernels.csr(w, isa=isa) @ x)
+
+    @pytest.mark.parametrize("isa", LEVELS)
+    def test_csr_is_blocks_of_one_is_two_of_four(self, isa):
+        w = np.random.default_rng(0).standard_normal((90, 512)).astype(np.float32)
+        w[~kernels.prune(w, 0.5, "nm", m=4)] = 0
+        x = matrix(4, 512, 77, 1.0)
+        plans = [kernels.csr(w, isa=isa), kernels.bsr(w, (1, 1), isa=isa), kernels.nm(w, isa=isa)]
+        assert len({plan.nnz for plan in plans}) == 1
+        assert len({(plan @ x).tobytes() for plan in plans}) == 1
+        assert plans[2].nbytes < plans[0].nbytes
+        assert plans[2].nbytes < w.nbytes
+
+    @pytest.mark.parametrize("columns", [1, 40])
+    def test_permuted_rows_permute_the_result(self, columns):
+        w, x = grouped(5, 101, 200, 2, 4), matrix(6, 200, columns, 1.0)
+        order = np.random.default_rng(0).permutation(101)
+        np.testing.assert_array_equal(kernels.nm(w[order]) @ x, (kernels.nm(w) @ x)[order])
+
+    def test_linear_in_the_input_where_sums_are_exact(self):
+        rng = np.random.default_rng(1)
+        w = np.where(grouped(7, 40, 62, 1, 4) != 0, rng.integers(-8, 9, (40, 62)), 0).astype(np.float32)
+        plan = kernels.nm(w, 1, 4)
+        for shape in ((62,), (62, 30)):
+            x, y = (rng.integers(-8, 9, shape).astype(np.float32) for _ in range(2))
+            np.testing.assert_array_equal(plan @ (2 * x + y), 2 * (plan @ x) + plan @ y)
+            np.testing.assert_array_equal(plan @ x, w @ x)
+
+    def test_groups_with_few_non_zeros_store_zeros_at_the_lowest_columns(self):
+        w = np.zeros((1, 8), np.float32)
+        w[0, 1] = 1
+        plan = kernels.nm(w)
+        assert plan.nnz == 4
+        for x in np.where(np.eye(8), np.inf, 1).astype(np.float32):
+            for got in (plan @ x, (plan @ np.stack([x, x], 1))[:, 0]):
+                assert np.isnan(got[0]) == (np.isinf(x[0]) or np.isinf(x[4]) or np.isinf(x[5]))
+                assert np.isinf(got[0]) == np.isinf(x[1])
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(plan)).to_dense(), w)
+
+    def test_scipy_sources(self):
+        sparse = pytest.importorskip("scipy.sparse")
+        w = grouped(3, 20, 64, 2, 4)
+        np.testing.assert_array_equal(kernels.nm(sparse.csr_matrix(w)).to_dense(), w)
+
+    @pytest.mark.parametrize(("arguments", "error", "message"), [
+        ((2, 4), FormatError, "W: row 1: expected at most 2 non-zeros in the 4 columns from 4 on, got 3"),
+        ((1, 8), FormatError, "W: row 1: expected at most 1 non-zeros in the 8 columns from 0 on, got 3"),
+        ((3, 2), ValueError, "n: expected an integer >= 1 and <= m = 2, got 3"),
+        ((0, 4), ValueError, "n: expected an integer >= 1, got 0"),
+        ((1, 65), ValueError, "m: expected an integer >= 1 and <= 64, got 65"),
+        ((2.0, 4), TypeError, "n: expected an integer, got float"),
+    ])
+    def test_violations_and_bad_patterns_are_named(self, arguments, error, message):
+        w = np.zeros((2, 8), np.float32)
+        w[1, [4, 6, 7]] = 1, np.nan, 2
+        with pytest.raises(error, match=message):
+            kernels.nm(w, *arguments)
+
+    @pytest.mark.parametrize(("arguments", "error", "message"), [
+        ((np.ones((2, 4), "f4"), 0, 4), ValueError, "n, m: expected 1 <= n <= m <= 64, got 0:4"),
+        ((np.ones((2, 4), "f4"), 1, 65), ValueError, "n, m: expected 1 <= n <= m <= 64, got 1:65"),
+        ((np.ones((2, 4), "f4"), -1, 4), OverflowError, "negative"),
+        ((np.ones((2, 4)), 2, 4), TypeError, "w: expected dtype"),
+    ])
+    def test_the_native_function_is_strict(self, arguments, error, message):
+        with pytest.raises(error, match=message):
+            _kernels.nm_plan(*arguments, None, 0.0, 1.0, -1)

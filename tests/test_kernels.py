@@ -283,6 +283,25 @@ class TestPrune:
         assert keep[:, ::4].sum() == keep[:, ::4].size // 2
 
     @pytest.mark.parametrize("rng", [None, 5])
+    @pytest.mark.parametrize("block", [(4, 1), (3, 5), (16, 12), (20, 4)])
+    def test_blocks_of_output_and_input_channels(self, rng, block):
+        r, c = block
+        keep = kernels.prune(self.W, 0.5, "block", block=block, rng=rng)
+        means, kept = [], []
+        for i in range(0, 16, r):
+            for j in range(0, 12, c):
+                here = keep[i:i + r, j:j + c]
+                assert (here == here[:1, :1]).all()
+                means.append(np.abs(self.W[i:i + r, j:j + c]).mean(axis=(0, 1)).ravel())
+                kept.append(here[0, 0].ravel())
+        means, kept = np.concatenate(means), np.concatenate(kept)
+        assert kept.sum() == int(kept.size / 2 + 0.5)
+        if rng is None:
+            assert means[kept].min() >= means[~kept].max()
+        np.testing.assert_array_equal(kernels.prune(self.W, 0.5, "block", block=(1, 4)),
+                                      kernels.prune(self.W, 0.5, "block", block=4))
+
+    @pytest.mark.parametrize("rng", [None, 5])
     def test_two_of_four(self, rng):
         keep = kernels.prune(self.W, 0.5, "nm", m=4, rng=rng)
         np.testing.assert_array_equal(keep.reshape(16, 3, 4, 9).sum(axis=2), np.full((16, 3, 9), 2))
@@ -306,6 +325,11 @@ class TestPrune:
     def test_ties_keep_the_lower_index(self):
         keep = kernels.prune(np.ones((2, 4)), 0.5)
         np.testing.assert_array_equal(keep, [[True] * 4, [False] * 4])
+        np.testing.assert_array_equal(kernels.prune(np.ones((2, 8)), 0.5, "nm"), [[True, True, False, False] * 2] * 2)
+        np.testing.assert_array_equal(kernels.prune(np.ones((4, 2)), 0.5, "block", block=(2, 1)),
+                                      [[True] * 2] * 2 + [[False] * 2] * 2)
+        np.testing.assert_array_equal(kernels.prune(np.ones((4, 2)), 0.5, "channel"),
+                                      [[True] * 2] * 2 + [[False] * 2] * 2)
 
     @pytest.mark.parametrize(("kw", "message"), [
         ({"density": 1.2}, "density: expected a number in"), ({"density": np.nan}, "density: expected a number in"),
@@ -313,6 +337,9 @@ class TestPrune:
         ({"density": 0.3, "pattern": "nm"}, "density, m: expected density \\* m integer"),
         ({"density": 0.5, "pattern": "nm", "m": 8}, "C a multiple of m"),
         ({"density": 0.5, "pattern": "block", "block": 0}, "block: expected an integer >= 1"),
+        ({"density": 0.5, "pattern": "block", "block": (4, 0)}, "block: expected an integer >= 1"),
+        ({"density": 0.5, "pattern": "block", "block": (4, 1, 1)}, "block: expected c or"),
+        ({"density": 0.5, "pattern": "nm", "m": 0}, "m: expected an integer >= 1"),
     ])
     def test_bad_arguments_are_named(self, kw, message):
         with pytest.raises(ValueError, match=message):

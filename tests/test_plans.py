@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from dnnsched.errors import FormatError
 from dnnsched.kernels import _blas
 
 LEVELS = runnable_isa_levels()
-FORMATS = {"bsr": kernels.bsr, "csr": kernels.csr, "dense": kernels.dense}  # a new format joins here
+# A new format joins here.
+FORMATS = {"bsr": kernels.bsr, "csr": kernels.csr, "dense": kernels.dense, "nm": partial(kernels.nm, n=4)}
 U = 2.0 ** -24
 TWO = [1.0, 2.0]
 profile = settings(max_examples=40, deadline=None)

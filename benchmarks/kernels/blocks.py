@@ -1,4 +1,4 @@
-"""Block sparse rows beside torch's and scipy's BSR and the faster dense product."""
+"""Block sparse rows and N:M beside torch's and scipy's BSR and the faster dense product."""
 
 import numpy as np
 
@@ -9,6 +9,9 @@ from .data import faster_dense, inputs
 
 # Density -> share of the dense product's GF that a block product must reach.
 SHARE = {0.5: 0.85, 0.3: 0.85, 0.2: 0.75, 0.1: 0.6}
+
+# (n, m) -> gates of a matrix product and of a vector's against the dense one.
+GATES = {(2, 4): (1.2, 1.6), (1, 4): (2.0, None)}
 
 
 def block_weights(m, k, density, r, seed=0):
@@ -47,3 +50,18 @@ def rows(isa):
             yield board.Row(work, peer=dense, peer_name=name, gate=share / density, **common)
             for other, function, reason in peers(w, x, r):
                 yield board.Row(work, peer=function, peer_name=other, skipped=reason, **common)
+    yield from nm_rows(isa)
+
+
+def nm_rows(isa):
+    """N:M products of matrices and vectors; a vector's weights fit the second cache, the third, or neither."""
+    for (n, m), (gate, gemv_gate) in GATES.items():
+        for rows, k, columns in ((512, 512, 256), (1024, 1024, 256), (512, 512, 1), (2048, 2048, 1), (4096, 4096, 1)):
+            w = np.random.default_rng(0).standard_normal((rows, k), np.float32)
+            w[~kernels.prune(w, n / m, "nm", m=m)] = 0
+            x, out = inputs(k, columns), np.empty((rows, columns), np.float32)
+            plan = kernels.nm(w, n, m, isa=isa)
+            name, dense = faster_dense(w, x)
+            yield board.Row(f"{rows}x{k}x{columns} {n}:{m}", lambda p=plan, x=x, o=out: p.matmul(x, out=o), dense, name,
+                            gate=gate if columns > 1 else gemv_gate, flops=2.0 * plan.nnz * columns, plan=plan,
+                            n=columns)

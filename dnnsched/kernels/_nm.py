@@ -1,6 +1,5 @@
 """Plans of N:M sparsity."""
 
-import numpy as np
 
 from dnnsched._arrays import check_int
 from dnnsched._native import _kernels

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from dnnsched._arrays import check_int
+
 PATTERNS = ("unstructured", "block", "nm", "channel")
 
 
@@ -23,22 +25,42 @@ def _portion(fraction, n):
     return math.floor(fraction * n + 0.5)
 
 
+def _extents(block):
+    """(r, c) of a `block` argument."""
+    pair = block if isinstance(block, tuple) else (1, block)
+    if len(pair) != 2:
+        raise ValueError(f"block: expected c or (r, c), got {block!r}")
+    return tuple(check_int(v, "block", 1) for v in pair)
+
+
+def _means(values, size, axis):
+    """Means of `size` neighbours along an axis; the last group may be short."""
+    starts = np.arange(0, values.shape[axis], size)
+    lengths = np.minimum(values.shape[axis] - starts, size)
+    shape = [1] * values.ndim
+    shape[axis] = starts.size
+    return np.add.reduceat(values, starts, axis=axis) / lengths.reshape(shape)
+
+
 def prune(W, density, pattern="unstructured", *, block=4, m=4, rng=None):
     """Make a weight mask of a given density.
 
     Parameters
     ----------
     W : array_like, shape (M, C, ...)
-        Weights; input channels are axis 1. Their magnitudes decide what stays.
+        Weights; output channels are axis 0, input channels axis 1. Their magnitudes decide what stays.
     density : float
         Fraction of weights kept, in [0, 1]; the number kept is rounded half up.
     pattern : {"unstructured", "block", "nm", "channel"}
         ``"unstructured"``: single weights. ``"block"``: groups of `block` consecutive input channels at
-        one kernel offset of one filter share a decision (the ``block4`` of public pruning recipes).
+        one kernel offset of one filter share a decision (the ``block4`` of public pruning recipes); with
+        ``block=(r, c)`` groups of r output by c input channels do (the blocks of :func:`bsr`).
         ``"nm"``: of every `m` consecutive input channels exactly ``n = density * m`` stay (2:4 is
         ``density=0.5, m=4``). ``"channel"``: whole output filters.
-    block, m : int
-        Group sizes; a last group that is cut short is legal for blocks, not for N:M.
+    block : int or (int, int)
+        Channels of a block; c is (1, c). Last blocks that are cut short are legal.
+    m : int
+        Channels of an N:M group, a divisor of their number.
     rng : int, Generator or BitGenerator, optional
         Draw what stays at random instead (exact counts all the same).
 
@@ -64,9 +86,9 @@ def prune(W, density, pattern="unstructured", *, block=4, m=4, rng=None):
         raise ValueError(f"pattern: expected one of {', '.join(PATTERNS)}, got {pattern!r}")
     if not 0 <= density <= 1:
         raise ValueError(f"density: expected a number in [0, 1], got {density}")
-    size = {"block": block, "nm": m}.get(pattern, 1)
-    if size < 1:
-        raise ValueError(f"{'m' if pattern == 'nm' else 'block'}: expected an integer >= 1, got {size}")
+    across, along = _extents(block) if pattern == "block" else (1, 1)
+    if pattern == "nm":
+        check_int(m, "m", 1)
     magnitude = np.abs(W.astype(np.float64))
     if np.isnan(magnitude).any():
         raise ValueError("W: expected no NaN")
@@ -84,11 +106,11 @@ def prune(W, density, pattern="unstructured", *, block=4, m=4, rng=None):
         keep = _keep_largest(filters, _portion(density, W.shape[0]))
         return np.broadcast_to(keep.reshape(-1, *[1] * (W.ndim - 1)), W.shape).copy()
     if pattern == "block":
-        starts = np.arange(0, W.shape[1], block)
-        lengths = np.minimum(W.shape[1] - starts, block).reshape(1, -1, *[1] * (W.ndim - 2))
-        means = np.add.reduceat(magnitude, starts, axis=1) / lengths if W.size else magnitude
+        if W.size == 0:
+            return np.zeros(W.shape, bool)
+        means = _means(_means(magnitude, across, 0), along, 1)
         keep = _keep_largest(score(means), _portion(density, means.size))
-        return np.repeat(keep, block, axis=1)[:, : W.shape[1]]
+        return np.repeat(np.repeat(keep, across, axis=0), along, axis=1)[: W.shape[0], : W.shape[1]]
     n = density * m
     if abs(n - round(n)) > 1e-9 or W.shape[1] % m:
         raise ValueError(f"density, m: expected density * m integer and C a multiple of m, got {density} * {m} and "
