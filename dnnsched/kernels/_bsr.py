@@ -99,8 +99,8 @@ def bsr(W, block=(4, 1), *, bias=None, act=None, isa=None):
     A row of ``X`` is loaded once for four outputs, so that arithmetic bounds the product and not loads. Each output is
     summed from the bias on in ascending column order with one fp32 accumulator: the bytes of :func:`csr` with the same
     stored weights, for any `threads` and number of columns. With k stored weights in its row and ``u = 2^-24``,
-    ``|y - exact| <= 2 (k + 2) u (|b| + sum |w x|)``. Zeros inside stored blocks are multiplied: infinity or NaN in ``X``
-    gives NaN there.
+    ``|y - exact| <= 2 (k + 2) u (|b| + sum |w x|)``. Zeros inside stored blocks are multiplied: there infinity or NaN
+    in ``X`` gives NaN.
 
     Examples
     --------
