@@ -21,6 +21,7 @@ from dnnsched.kernels._bench import bench, crossovers
 from dnnsched.kernels._butterfly import butterfly
 from dnnsched.kernels._conv import ConvPlan, conv2d
 from dnnsched.kernels._bsr import bsr
+from dnnsched.kernels._butterfly import butterfly
 from dnnsched.kernels._counts import (
     act_mask,
     check_tails,
@@ -69,6 +70,7 @@ __all__ = [
     "bench",
     "butterfly",
     "bsr",
+    "butterfly",
     "check_tails",
     "conv2d",
     "count_nonzeros",
@@ -82,8 +84,8 @@ __all__ = [
     "layer_weight_counts",
     "machine",
     "nested",
-    "ovsf",
     "nm",
+    "ovsf",
     "pack_mask",
     "popcount",
     "profile",

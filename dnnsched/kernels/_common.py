@@ -70,18 +70,6 @@ def weights(w, name="W"):
     return w
 
 
-def integers(a, name):
-    """One-dimensional int64 array of an integer array."""
-    a = np.asarray(a)
-    if a.dtype.kind not in "iu":
-        raise TypeError(f"{name}: expected integers, got dtype {a.dtype}")
-    if a.ndim != 1:
-        raise ValueError(f"{name}: expected 1 dimension, got shape {a.shape}")
-    if a.dtype == np.uint64 and a.size and a.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"{name}: expected values below 2^63, got {a.max()}")
-    return np.ascontiguousarray(a, np.int64)
-
-
 def bias_of(bias, rows):
     """Own float32 copy of a bias vector of `rows` elements, or None."""
     if bias is None:
