@@ -18,10 +18,9 @@ instruction-set level (default: the one in use, see :func:`dnnsched.config.isa`)
 
 from dnnsched.kernels._autotune import autotune
 from dnnsched.kernels._bench import bench, crossovers
-from dnnsched.kernels._butterfly import butterfly
-from dnnsched.kernels._conv import ConvPlan, conv2d
 from dnnsched.kernels._bsr import bsr
 from dnnsched.kernels._butterfly import butterfly
+from dnnsched.kernels._conv import ConvPlan, conv2d
 from dnnsched.kernels._counts import (
     act_mask,
     check_tails,
@@ -68,7 +67,6 @@ __all__ = [
     "act_mask",
     "autotune",
     "bench",
-    "butterfly",
     "bsr",
     "butterfly",
     "check_tails",
