@@ -216,3 +216,19 @@ def nested_execute(
 ) -> None: ...
 def nested_to_dense(plan: object, bits: int, out: NDArray[np.float32], /) -> None: ...
 def nested_bytes(plan: object, bits: int, /) -> int: ...
+
+# softmax
+def softmax_rows(
+    x: NDArray[np.float32],
+    out: NDArray[np.float32],
+    queries: int,
+    lengths: NDArray[np.int32] | None,
+    bits: NDArray[np.uint64] | None,
+    mask: NDArray[np.float32] | None,
+    threads: int,
+    isa: int,
+    /,
+) -> int: ...
+def softmax_segments(
+    x: NDArray[np.float32], out: NDArray[np.float32], offsets: NDArray[np.int64], threads: int, isa: int, /
+) -> int: ...

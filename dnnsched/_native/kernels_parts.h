@@ -30,6 +30,7 @@ extern PyMethodDef kernels_nbp_methods[];
 extern PyMethodDef kernels_nm_methods[];
 extern PyMethodDef kernels_plan_methods[];
 extern PyMethodDef kernels_rowstats_methods[];
+extern PyMethodDef kernels_softmax_methods[];
 extern PyMethodDef kernels_tree_methods[];
 
 typedef struct kernels_state {

@@ -51,6 +51,7 @@ from dnnsched.kernels._profile import profile
 from dnnsched.kernels._prune import PATTERNS, prune
 from dnnsched.kernels._quantize import Quantized, quantize
 from dnnsched.kernels._rowstats import RowStats, rowstats
+from dnnsched.kernels._softmax import softmax
 from dnnsched.kernels._tree import Tree, tree
 
 __all__ = [
@@ -92,6 +93,7 @@ __all__ = [
     "roofline",
     "row_any",
     "rowstats",
+    "softmax",
     "tree",
     "unpack_mask",
     "valid_macs",

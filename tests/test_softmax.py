@@ -1,0 +1,79 @@
+"""Masked softmax from Python: a float64 twin for every mask, layouts, errors."""
+
+import numpy as np
+import pytest
+
+from dnnsched import kernels
+from dnnsched.config import runnable_isa_levels
+from dnnsched.errors import FormatError
+
+SHAPE = (3, 2, 5, 71)
+
+
+def scores(seed=0, shape=SHAPE):
+    """Normal scores."""
+    return (4 * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)
+
+
+def check(got, x, seen):
+    """Against float64 within the docstring's bounds; rows that see nothing are zeros."""
+    z = np.where(seen, x.astype(np.float64), -np.inf)
+    top = z.max(-1, keepdims=True)
+    e = np.exp(z - np.where(np.isinf(top), 0, top))
+    want = e / np.maximum(e.sum(-1, keepdims=True), 1e-300)
+    assert got.dtype == np.float32
+    assert (np.abs(got - want) <= 4e-7 + 4e-6 * want).all()
+    assert (got[np.broadcast_to(~seen, got.shape)] == 0).all()
+
+
+@pytest.mark.parametrize("isa", runnable_isa_levels())
+def test_every_mask(isa):
+    x, rng = scores(), np.random.default_rng(1)
+    columns = np.arange(71)
+    check(kernels.softmax(x, isa=isa), x, np.bool_(True))
+    check(kernels.softmax(x, "causal", isa=isa), x, columns <= np.arange(5)[:, None] + 66)
+    lengths = np.array([0, 71, 30])
+    check(kernels.softmax(x, ("lengths", lengths), isa=isa), x, columns < lengths[:, None, None, None])
+    for shape in (SHAPE, (71,), (5, 71), (2, 5, 71), (3, 1, 1, 71), (1, 2, 1, 71)):
+        seen = rng.random(shape) < 0.5
+        check(kernels.softmax(x, seen, isa=isa), x, seen)
+        check(kernels.softmax(x, kernels.pack_mask(seen), isa=isa), x, seen)
+        add = np.where(seen, rng.standard_normal(shape), -np.inf).astype(np.float32)
+        check(kernels.softmax(x, add, isa=isa), x + add, seen)
+    offsets = [0, 0, 4, 40, 71]
+    got = kernels.softmax(x, ("ragged", offsets), isa=isa)
+    for a, b in zip(offsets[1:-1], offsets[2:], strict=True):
+        check(got[..., a:b], x[..., a:b], np.bool_(True))
+
+
+def test_layouts_and_threads():
+    x = scores(2, (700, 300))
+    want = kernels.softmax(x, "causal")
+    for threads in (2, 3, 7):
+        assert kernels.softmax(x, "causal", threads=threads).tobytes() == want.tobytes()
+    np.testing.assert_array_equal(kernels.softmax(np.asfortranarray(x), "causal"), want)
+    wide = np.zeros((700, 400), np.float32)
+    assert kernels.softmax(x, "causal", wide[:, 50:350]) is not None
+    np.testing.assert_array_equal(wide[:, 50:350], want)
+    copy = x.copy()
+    assert kernels.softmax(copy, "causal", copy) is copy
+    np.testing.assert_array_equal(copy, want)
+
+
+@pytest.mark.parametrize(("call", "error", "message"), [
+    (lambda x: kernels.softmax(x.astype(int)), TypeError, "x: expected floating-point"),
+    (lambda x: kernels.softmax(x, "band"), ValueError, "mask: expected None, 'causal'"),
+    (lambda x: kernels.softmax(x, ("lengths", [1, 2])), ValueError, "lengths: expected one per element"),
+    (lambda x: kernels.softmax(x, ("lengths", [1, 2, 72])), ValueError, "lengths: expected 0 to 71, got 72 at 2"),
+    (lambda x: kernels.softmax(x, ("lengths", [1, 2, 2**40])), ValueError, "lengths: expected values within int32"),
+    (lambda x: kernels.softmax(x, ("ragged", [0, 5, 4, 71])), FormatError, "offsets: expected numbers that never fall"),
+    (lambda x: kernels.softmax(x, ("ragged", [0, 5])), FormatError, "offsets: expected 71 at the end"),
+    (lambda x: kernels.softmax(x, np.ones(71, int)), TypeError, "mask: expected .*got dtype int64"),
+    (lambda x: kernels.softmax(x, np.ones(70, bool)), ValueError, "mask: expected a last axis of 71"),
+    (lambda x: kernels.softmax(x, np.ones((4, 71), bool)), ValueError, "mask: expected a shape that broadcasts"),
+    (lambda x: kernels.softmax(x, None, x[:, :, :, ::2]), ValueError, "out: expected shape"),
+    (lambda x: kernels.softmax(x[0, 0, 1:], None, x[0, 0, :-1]), ValueError, "overlap"),
+])
+def test_bad_calls_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call(scores())
