@@ -1,5 +1,7 @@
 """Masked softmax from Python: a float64 twin for every mask, layouts, errors."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -42,8 +44,29 @@ def test_every_mask(isa):
         check(kernels.softmax(x, add, isa=isa), x + add, seen)
     offsets = [0, 0, 4, 40, 71]
     got = kernels.softmax(x, ("ragged", offsets), isa=isa)
-    for a, b in zip(offsets[1:-1], offsets[2:], strict=True):
+    for a, b in itertools.pairwise(offsets[1:]):
         check(got[..., a:b], x[..., a:b], np.bool_(True))
+
+
+def test_shift_invariance_and_equal_masks():
+    """A constant added to a row changes nothing; forms of one mask give the same bytes."""
+    x = np.round(scores(5) * 16) / 16  # shifts of these are exact
+    shift = np.arange(30, dtype=np.float32).reshape(3, 2, 5, 1) * 8 - 100
+    np.testing.assert_array_equal(kernels.softmax(x + shift), kernels.softmax(x))
+    np.testing.assert_array_equal(kernels.softmax(x + shift, "causal"), kernels.softmax(x, "causal"))
+    tri = np.arange(71) <= np.arange(5)[:, None] + 66
+    hide = np.where(tri, 0, -np.inf).astype(np.float32)
+    for mask in (tri, kernels.pack_mask(tri)):
+        np.testing.assert_array_equal(kernels.softmax(x, mask), kernels.softmax(x, hide))
+    np.testing.assert_allclose(kernels.softmax(x, tri), kernels.softmax(x, "causal"), rtol=1e-6, atol=0)
+
+
+def test_rows_that_see_nothing_are_zeros():
+    x = scores(6)
+    assert not kernels.softmax(x, np.zeros(71, bool)).any()
+    assert not kernels.softmax(x, np.full(71, -np.inf)).any()
+    assert not kernels.softmax(x[..., :3], "causal")[:, :, :2].any()  # five queries, three keys
+    assert kernels.softmax(x[..., :0]).shape == (3, 2, 5, 0)
 
 
 def test_layouts_and_threads():
