@@ -88,7 +88,7 @@ def test_layouts_and_threads():
     (lambda x: kernels.softmax(x, "band"), ValueError, "mask: expected None, 'causal'"),
     (lambda x: kernels.softmax(x, ("lengths", [1, 2])), ValueError, "lengths: expected one per element"),
     (lambda x: kernels.softmax(x, ("lengths", [1, 2, 72])), ValueError, "lengths: expected 0 to 71, got 72 at 2"),
-    (lambda x: kernels.softmax(x, ("lengths", [1, 2, 2**40])), ValueError, "lengths: expected values within int32"),
+    (lambda x: kernels.softmax(x, ("lengths", [1, 2, 2**40])), ValueError, "lengths: expected values from -2147483648"),
     (lambda x: kernels.softmax(x, ("ragged", [0, 5, 4, 71])), FormatError, "offsets: expected numbers that never fall"),
     (lambda x: kernels.softmax(x, ("ragged", [0, 5])), FormatError, "offsets: expected 71 at the end"),
     (lambda x: kernels.softmax(x, np.ones(71, int)), TypeError, "mask: expected .*got dtype int64"),

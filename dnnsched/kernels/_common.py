@@ -38,16 +38,17 @@ def floats(x, name):
     return x if rows_apart else np.ascontiguousarray(x)
 
 
-def integers(a, name):
-    """One-dimensional int64 array of an integer array."""
+def integers(a, name, dtype=np.int64):
+    """One-dimensional contiguous array of an integer array, refused where `dtype` would wrap its values."""
     a = np.asarray(a)
     if a.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected integers, got dtype {a.dtype}")
     if a.ndim != 1:
         raise ValueError(f"{name}: expected 1 dimension, got shape {a.shape}")
-    if a.dtype == np.uint64 and a.size and a.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"{name}: expected values below 2^63, got {a.max()}")
-    return np.ascontiguousarray(a, np.int64)
+    limits = np.iinfo(dtype)
+    if a.size and not np.can_cast(a.dtype, dtype) and (a.max() > limits.max or a.min() < limits.min):
+        raise ValueError(f"{name}: expected values from {limits.min} to {limits.max}, got {a.min()} to {a.max()}")
+    return np.ascontiguousarray(a, dtype)
 
 
 def output(out, shape, dtype=np.float32):

@@ -11,19 +11,6 @@ from dnnsched.kernels._counts import check_tails, pack_mask
 _FORMS = "None, 'causal', ('lengths', n), ('ragged', offsets), or an array of bool, uint64 or floats"
 
 
-def _integers(a, name, dtype):
-    """One-dimensional contiguous integers, refused where `dtype` would wrap them."""
-    a = np.asarray(a)
-    if a.dtype.kind not in "iu":
-        raise TypeError(f"{name}: expected integers, got dtype {a.dtype}")
-    if a.ndim != 1:
-        raise ValueError(f"{name}: expected 1 dimension, got shape {a.shape}")
-    limits = np.iinfo(dtype)
-    if a.size and (int(a.min()) < limits.min or int(a.max()) > limits.max):
-        raise ValueError(f"{name}: expected values within {np.dtype(dtype)}, got {a.min()} to {a.max()}")
-    return np.ascontiguousarray(a, dtype)
-
-
 def _rows_of(mask, shape, columns):
     """`mask` as (r, columns) rows that repeat over those of `shape`: copied only where it must be broadcast inside."""
     try:
@@ -121,9 +108,9 @@ def softmax(x, mask=None, out=None, *, threads=1, isa=None):
         if len(mask) != 2 or mask[0] not in ("lengths", "ragged"):
             raise ValueError(f"mask: expected {_FORMS}, got {mask!r}")
         if mask[0] == "ragged":
-            _kernels.softmax_segments(x2, out2, _integers(mask[1], "offsets", np.int64), threads, level)
+            _kernels.softmax_segments(x2, out2, _common.integers(mask[1], "offsets", np.int64), threads, level)
             return out
-        lengths = _integers(mask[1], "lengths", np.int32)
+        lengths = _common.integers(mask[1], "lengths", np.int32)
         if x.ndim < 2 or lengths.size != shape[0]:
             raise ValueError(f"lengths: expected one per element of the first axis of x {shape}, got {lengths.size}")
     elif isinstance(mask, str):
