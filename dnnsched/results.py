@@ -1,11 +1,13 @@
 """What a run leaves: one row per request, metrics, groups, timeline, provenance.
 
-Metrics (all over every request after `warmup`, late ones included):
+Metrics (all over every request after `warmup`, late ones included). A request that was dropped or failed counts in
+``n``, ``violation_rate``, ``offered_load`` and ``preemptions``; the others are over the answered ones, NaN if there is
+none:
 
 ==================  ========================================================================================
 ``antt``            mean of turnaround / own isolated time
-``violation_rate``  fraction finishing strictly after the deadline
-``throughput_rps``  requests / (last finish - first arrival)
+``violation_rate``  fraction not answered, or answered strictly after the deadline
+``throughput_rps``  answers / (last finish - first arrival)
 ``stp_norm``        sum of isolated time / turnaround (Eyerman and Eeckhout's STP)
 ``fairness``        min / max of proportional progress (Tisol/Tmulti) / (priority share) (PREMA)
 ``latency_*_s``     turnaround; quantiles interpolate linearly between order statistics
@@ -24,10 +26,12 @@ from .frames import Frame
 from .timeline import Timeline
 
 REQUEST = schema.REQUESTS.record
+METRICS = ("antt", "violation_rate", "throughput_rps", "stp_norm", "latency_mean_s", "latency_p50_s", "latency_p90_s",
+            "latency_p99_s", "latency_max_s", "fairness")
 
 
 def request_metrics(requests, order=None):
-    """Metrics of finished requests.
+    """Metrics of requests that ended.
 
     Parameters
     ----------
@@ -42,24 +46,23 @@ def request_metrics(requests, order=None):
         See the module's docstring; NaN where there is no request.
     """
     r = requests if order is None else requests[order]
-    n = len(r)
-    if n == 0:
-        keys = ("antt", "violation_rate", "throughput_rps", "stp_norm", "latency_mean_s", "latency_p50_s",
-                "latency_p90_s", "latency_p99_s", "fairness")
-        return {"n": 0, **dict.fromkeys(keys, math.nan)}
-    latency = r["finish_s"] - r["arrival_s"]
-    ntt = latency / r["isolated_s"]
-    p50, p90, p99 = np.quantile(latency, (0.5, 0.9, 0.99))
-    progress = 1.0 / ntt / (r["priority"] / r["priority"].sum())
-    makespan = r["finish_s"].max() - r["arrival_s"].min()
-    return {
-        "n": n, "antt": float(np.mean(ntt)),
-        "violation_rate": int(np.count_nonzero(~r["slo_met"])) / n,
-        "throughput_rps": float(n / makespan), "stp_norm": float(np.sum(1.0 / ntt)),
-        "latency_mean_s": float(np.mean(latency)), "latency_p50_s": float(p50), "latency_p90_s": float(p90),
-        "latency_p99_s": float(p99), "latency_max_s": float(latency.max()),
-        "fairness": float(progress.min() / progress.max()), "preemptions": int(r["n_preempt"].sum()),
-    }
+    answered = r[r["status"] == 0]
+    makespan = r["finish_s"].max() - r["arrival_s"].min() if len(r) else math.nan
+    out = {"n": len(r), **dict.fromkeys(METRICS, math.nan)}
+    if len(answered):
+        latency = answered["finish_s"] - answered["arrival_s"]
+        ntt = latency / answered["isolated_s"]
+        p50, p90, p99 = np.quantile(latency, (0.5, 0.9, 0.99))
+        progress = 1.0 / ntt / (answered["priority"] / answered["priority"].sum())
+        out |= {"antt": float(np.mean(ntt)), "stp_norm": float(np.sum(1.0 / ntt)),
+                "latency_mean_s": float(np.mean(latency)), "latency_p50_s": float(p50), "latency_p90_s": float(p90),
+                "latency_p99_s": float(p99), "latency_max_s": float(latency.max()),
+                "fairness": float(progress.min() / progress.max())}
+    if len(r):
+        out |= {"violation_rate": int(np.count_nonzero(~r["slo_met"])) / len(r),
+                "throughput_rps": float(len(answered) / makespan) if makespan > 0 else math.nan,
+                "preemptions": int(r["n_preempt"].sum())}
+    return out
 
 
 def _load(isolated_s, first_s, last_s, n):
@@ -261,31 +264,36 @@ class StreamResult(_Run):
         One record per trace key.
     """
 
-    def __init__(self, traces, sim, config, meta):
+    def __init__(self, traces, sim, config, meta, closed=False):
         super().__init__(traces, sim, config, meta)
         self.sums, self.hist = sim.sums, sim.hist
         self.metrics = self._metrics(np.arange(len(self.sums)))
         s = self.sums[self.sums["n"] > 0]
         if len(s):
-            load = _load(s["alone_s"].sum(), s["first_arrival_s"].min(), s["last_arrival_s"].max(), int(s["n"].sum()))
+            load = math.nan if closed else _load(s["alone_s"].sum(), s["first_arrival_s"].min(),
+                                                 s["last_arrival_s"].max(), int(s["n"].sum()))
             self.metrics["offered_load"], self.metrics["saturated"] = load, bool(load >= 1.0)
             self._system_metrics(self.metrics, s["first_arrival_s"].min(), s["last_finish_s"].max())
 
     def _metrics(self, rows):
         s, hist = self.sums[rows], self.hist[rows].sum(axis=0)
         n = int(s["n"].sum())
-        if n == 0:
-            return request_metrics(np.zeros(0, REQUEST))
-        used = s[s["n"] > 0]
-        counts = np.cumsum(hist)
-        middles = _sim.hist_middles()
-        out = {"n": n, "antt": float(s["ntt"].sum() / n), "violation_rate": int(s["violations"].sum()) / n,
-               "throughput_rps": float(n / (used["last_finish_s"].max() - used["first_arrival_s"].min())),
-               "stp_norm": float(s["inv_ntt"].sum()), "latency_mean_s": float(s["latency_s"].sum() / n),
-               "latency_max_s": float(s["latency_max_s"].max()), "preemptions": int(s["preemptions"].sum()),
-               "latency_quantile_error": 1.0 / 256.0}
-        for q in (50, 90, 99):
-            out[f"latency_p{q}_s"] = float(middles[np.searchsorted(counts, q / 100 * n)])
+        answered = n - int(s["dropped"].sum()) - int(s["failed"].sum())
+        out = request_metrics(np.zeros(0, REQUEST)) | {"n": n}
+        del out["fairness"]
+        if n:
+            used = s[s["n"] > 0]
+            span = used["last_finish_s"].max() - used["first_arrival_s"].min()
+            out |= {"violation_rate": int(s["violations"].sum()) / n,
+                    "throughput_rps": float(answered / span) if span > 0 else math.nan,
+                    "preemptions": int(s["preemptions"].sum()), "latency_quantile_error": 1.0 / 256.0}
+        if answered:
+            counts, middles = np.cumsum(hist), _sim.hist_middles()
+            out |= {"antt": float(s["ntt"].sum() / answered), "stp_norm": float(s["inv_ntt"].sum()),
+                    "latency_mean_s": float(s["latency_s"].sum() / answered),
+                    "latency_max_s": float(s["latency_max_s"].max())}
+            for q in (50, 90, 99):
+                out[f"latency_p{q}_s"] = float(middles[np.searchsorted(counts, q / 100 * answered)])
         return out
 
     def metrics_by(self, group):

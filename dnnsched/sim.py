@@ -522,7 +522,7 @@ def simulate(wl, scheduler="dysta", *, semantics=None, clock=None, switch_cost_s
     if record == "none":
         sim = Simulation(system, sums=True, warmup=warmup)
         _run(sim, wl if stream else [wl], scheduler)
-        return StreamResult(wl.traces, sim, config, _meta(wl))
+        return StreamResult(wl.traces, sim, config, _meta(wl), closed=bool(closed))
     slices = 0 if timeline is False else 300_000 if timeline is True else timeline
     sim = Simulation(system, wl.n, slices=slices)
     _run(sim, [wl], scheduler)

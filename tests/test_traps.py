@@ -97,7 +97,33 @@ def test_trap_all_dropped():
     res = ds.simulate(rows(0.0, 1.0), DropsAll())
     assert res.requests["finish_s"].tolist() == [0.5, 1.5]
     assert not res.requests["slo_met"].any()
-    assert (res.metrics["n"], res.metrics["dropped"], res.metrics["violation_rate"]) == (2, 2, 1.0)
+    for m in (res.metrics, ds.simulate(rows(0.0, 1.0), DropsAll(), record="none").metrics):
+        assert (m["n"], m["dropped"], m["violation_rate"], m["throughput_rps"]) == (2, 2, 1.0, 0.0)
+        assert all(np.isnan(m[name]) for name in ("antt", "stp_norm", "latency_mean_s", "latency_p99_s"))
+
+
+class DropsOdd(DropsAll):
+    """Drops every second request after its first layer."""
+
+    def outcome(self, control, request, stage):
+        return "drop" if request % 2 else None
+
+
+def test_trap_dropped_requests_have_no_latency():
+    """Sums over the answered requests, rates over all, the same with and without a row per request."""
+    wl = rows(0.0, 1.0, 1.5, 4.0, 4.0)
+    res = ds.simulate(wl, DropsOdd())
+    r = res.requests[::2]
+    latency = r["finish_s"] - r["arrival_s"]
+    expected = {"n": 5, "antt": np.mean(latency / r["isolated_s"]), "latency_mean_s": latency.mean(),
+                "latency_max_s": latency.max(), "stp_norm": np.sum(r["isolated_s"] / latency),
+                "throughput_rps": 3 / (res.requests["finish_s"].max() - 0.0),
+                "violation_rate": (2 + np.count_nonzero(~r["slo_met"])) / 5, "dropped": 2}
+    stream = ds.simulate(wl, DropsOdd(), record="none")
+    for name, value in expected.items():
+        assert res.metrics[name] == pytest.approx(value, rel=1e-12)
+        assert stream.metrics[name] == pytest.approx(value, rel=1e-12)
+    assert stream.metrics["offered_load"] == pytest.approx(res.metrics["offered_load"], rel=1e-12)
 
 
 # ---- the machine ---------------------------------------------------------------------------------------------

@@ -37,12 +37,8 @@ static void
 add_sums(dns_sim *s, const sim_job *j, int status)
 {
     dns_sums *a = &s->sums[j->program];
-    if (status == DNS_ST_DROPPED || status == DNS_ST_FAILED) {
-        a->dropped += status == DNS_ST_DROPPED;
-        a->failed += status == DNS_ST_FAILED;
-        return;
-    }
-    const double latency = s->now - j->arrival_s;
+    const int answered = status != DNS_ST_DROPPED && status != DNS_ST_FAILED;
+    const double *alone = sim_est_row(s, s->programs[j->program].p.alone, j->sample);
     if (a->n == 0 || j->arrival_s < a->first_arrival_s) {
         a->first_arrival_s = j->arrival_s;
     }
@@ -53,14 +49,19 @@ add_sums(dns_sim *s, const sim_job *j, int status)
         a->last_finish_s = s->now;
     }
     a->n++;
-    a->violations += s->now > j->deadline_s;
+    a->dropped += status == DNS_ST_DROPPED;
+    a->failed += status == DNS_ST_FAILED;
+    a->violations += !answered || s->now > j->deadline_s;
+    a->alone_s += alone != NULL ? *alone : 0.0;
+    a->service_s += j->service_s;
     a->preemptions += j->n_preempt;
+    if (!answered) {
+        return;
+    }
+    const double latency = s->now - j->arrival_s;
     a->latency_s += latency;
     a->latency_max_s = latency > a->latency_max_s ? latency : a->latency_max_s;
-    a->service_s += j->service_s;
-    const double *alone = sim_est_row(s, s->programs[j->program].p.alone, j->sample);
     if (alone != NULL) {
-        a->alone_s += *alone;
         a->ntt += latency / *alone;
         a->inv_ntt += *alone / latency;
     }
