@@ -38,6 +38,11 @@ class _Parser(argparse.ArgumentParser):
                                                  f"got {value!r}{hint}")
 
 
+def _verb(parsers, name, what):
+    """A verb whose own --help begins with what the list of verbs says of it."""
+    return parsers.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+
+
 def _positive(text):
     value = int(text) if text.isdigit() else 0
     if value < 1:
@@ -73,21 +78,21 @@ def _parser():
     parser.add_argument("--version", action="version", version=f"dnnsched {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
 
-    verb = verbs.add_parser("list", help=f"what there is: {', '.join(_LISTS)}")
+    verb = _verb(verbs, "list", f"what there is: {', '.join(_LISTS)}")
     verb.add_argument("what", nargs="?", choices=_LISTS)
     verb.set_defaults(call=_list)
 
-    verb = verbs.add_parser("info", help="versions, CPU, optional packages")
+    verb = _verb(verbs, "info", "versions, CPU, optional packages")
     verb.set_defaults(call=_info)
 
-    verb = verbs.add_parser("run", help="simulate a configuration file")
+    verb = _verb(verbs, "run", "simulate a configuration file")
     verb.add_argument("config", metavar="CONFIG.toml")
     verb.add_argument("--set", dest="overrides", action="append", default=[], metavar="key=value",
                       help="replace a key, e.g. workload.rho=0.9")
     _output(verb)
     verb.set_defaults(call=_run)
 
-    verb = verbs.add_parser("reproduce", help="run the experiments of a paper and judge its claims")
+    verb = _verb(verbs, "reproduce", "run the experiments of a paper and judge its claims")
     verb.add_argument("paper")
     verb.add_argument("--profile", choices=("ci", "paper"), default="ci",
                       help="ci (default): seconds; paper: all points, more replications")
@@ -100,7 +105,7 @@ def _parser():
     _output(verb)
     verb.set_defaults(call=_reproduce)
 
-    verb = verbs.add_parser("sweep", help="run a configuration over a grid of its keys; resumable")
+    verb = _verb(verbs, "sweep", "run a configuration over a grid of its keys; resumable")
     verb.add_argument("config", metavar="SWEEP.toml")
     verb.add_argument("--set", dest="overrides", action="append", default=[], metavar="key=value",
                       help="replace a key, e.g. sweep.workload.rho=[0.5,0.9]")
@@ -113,7 +118,7 @@ def _parser():
     verb.add_argument("--quiet", action="store_true", help="no progress bar and no tables")
     verb.set_defaults(call=_sweep)
 
-    verb = verbs.add_parser("compare", help="two run directories: differences with intervals")
+    verb = _verb(verbs, "compare", "two run directories: differences with intervals")
     verb.add_argument("a", metavar="RUN_A")
     verb.add_argument("b", metavar="RUN_B")
     verb.add_argument("--by", action="append", metavar="FIELD",
@@ -128,15 +133,15 @@ def _parser():
     verb.add_argument("--force", action="store_true", help="replace an existing run directory")
     verb.set_defaults(call=_compare)
 
-    verb = verbs.add_parser("audit", help="where the printed numbers of a paper contradict each other")
+    verb = _verb(verbs, "audit", "where the printed numbers of a paper contradict each other")
     verb.add_argument("paper")
     verb.set_defaults(call=_audit)
 
-    verb = verbs.add_parser("validate-run", help="check a run directory against the schema")
+    verb = _verb(verbs, "validate-run", "check a run directory against the schema")
     verb.add_argument("run", metavar="RUN_DIR")
     verb.set_defaults(call=_validate)
 
-    verb = verbs.add_parser("export-timeline", help="simulate one scheduler of a configuration, write a Perfetto trace")
+    verb = _verb(verbs, "export-timeline", "simulate one scheduler of a configuration, write a Perfetto trace")
     verb.add_argument("config", metavar="CONFIG.toml")
     verb.add_argument("--set", dest="overrides", action="append", default=[], metavar="key=value")
     verb.add_argument("--scheduler", help="label of the scheduler (default: the first)")
@@ -155,19 +160,19 @@ def _add_window(verb):
 
 
 def _trace_verbs(verbs):
-    trace = verbs.add_parser("trace", help="request files of public formats: convert, describe, cut")
+    trace = _verb(verbs, "trace", "request files of public formats: convert, describe, cut")
     actions = trace.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
 
-    verb = actions.add_parser("convert", help="write the requests of a file as our own CSV, JSONL or Parquet")
+    verb = _verb(actions, "convert", "write the requests of a file as our own CSV, JSONL or Parquet")
     _trace_input(verb)
     _trace_output(verb)
     verb.set_defaults(call=_trace_convert)
 
-    verb = actions.add_parser("stats", help="number, span, rate, burstiness and token counts of a file")
+    verb = _verb(actions, "stats", "number, span, rate, burstiness and token counts of a file")
     _trace_input(verb)
     verb.set_defaults(call=_trace_stats)
 
-    verb = actions.add_parser("slice", help="write some requests of a file")
+    verb = _verb(actions, "slice", "write some requests of a file")
     _trace_input(verb)
     _trace_output(verb)
     which = verb.add_mutually_exclusive_group(required=True)
@@ -177,10 +182,10 @@ def _trace_verbs(verbs):
 
 
 def _bench_verbs(verbs):
-    bench = verbs.add_parser("bench", help="measure this machine")
+    bench = _verb(verbs, "bench", "measure this machine")
     what = bench.add_subparsers(dest="what", metavar="WHAT", required=True, parser_class=_Parser)
 
-    verb = what.add_parser("kernels", help="time over sparsity of the sparse kernels, beside dense; time over bits")
+    verb = _verb(what, "kernels", "time over sparsity of the sparse kernels, beside dense; time over bits")
     verb.add_argument("--plot", action="store_true", help="also draw the figures (needs matplotlib)")
     verb.add_argument("--isa", action="append", metavar="LEVEL", help="only this level; may be repeated")
     verb.add_argument("--repeats", type=_positive, default=5, metavar="N", help="measurements a round (default 5)")

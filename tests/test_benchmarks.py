@@ -164,3 +164,12 @@ def test_readers(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(readers, "ROUTES", ("pyarrow",))
     assert readers.main(["--rows", "2000", "--repeats", "1"]) == 1
     assert "missed: " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_what_an_import_loads(tmp_path):
+    out = tmp_path / "import.json"
+    script("bench_import").main(["--repeats", "1", "--json", str(out)])  # whether it is fast enough is no test
+    rows = {r["step"]: r for r in json.loads(out.read_text(encoding="utf-8"))["rows"]}
+    assert rows["import dnnsched"]["packages"] == ["dnnsched"]
+    assert rows["import dnnsched"]["median_ms"] > 0
