@@ -60,6 +60,7 @@ if os.environ.get("DNNSCHED_WERROR") == "1":
     WARNINGS.append("-Werror")
 CFLAGS = ["-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", *WARNINGS,
           *PROFILE_FLAGS[PROFILE][0]]
+CFLAGS_TEXT = '"' + " ".join([*CFLAGS, os.environ.get("CFLAGS", "")]).strip().translate({34: 39, 92: 47}) + '"'
 CORE_CFLAGS = [*CFLAGS, "-Wconversion", "-Wno-sign-conversion"]
 LDFLAGS = [*PROFILE_FLAGS[PROFILE][1]]
 HEADERS = sorted(glob("csrc/include/dns/*.h") + glob("csrc/*/*.h") + glob("dnnsched/_native/*.h"))
@@ -222,7 +223,9 @@ EXTENSIONS = [
         sources=[path, *sorted(glob(path[: -len("module.c")] + "_*.c")), "dnnsched/_native/dnspy.c"],
         include_dirs=["csrc/include", "csrc", "dnnsched/_native"],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
-                       ("PY_ARRAY_UNIQUE_SYMBOL", "dnspy_ARRAY_API"), ("DNNSCHED_PROFILE", PROFILE), *BLAS_MACROS],
+                       ("PY_ARRAY_UNIQUE_SYMBOL", "dnspy_ARRAY_API"), ("DNNSCHED_PROFILE", PROFILE),
+                       ("DNNSCHED_CFLAGS", CFLAGS_TEXT),
+                       *BLAS_MACROS],
         libraries=[name for name, _ in LIBRARIES] + ["m", "dl", "pthread"],
         extra_compile_args=[*CFLAGS, "-isystem", numpy.get_include()],  # not held to our warnings
         depends=[*HEADERS, *(s for _, info in LIBRARIES for s in info["sources"])],

@@ -85,7 +85,7 @@ def info():
     -------
     dict
         Keys ``dnnsched``, ``python``, ``numpy``, ``platform``, ``cpu``, ``cores``,
-        ``isa`` (in use), ``isa_runnable``, ``compiler``, ``build`` (profile),
+        ``isa`` (in use), ``isa_runnable``, ``compiler``, ``cflags``, ``build`` (profile),
         ``blas`` (kind, version, core and threads of the one that dense kernels call),
         ``data`` (folder) and ``optional`` (package -> version, or None if it is not installed).
     """
@@ -118,6 +118,7 @@ def info():
         "isa": isa(),
         "isa_runnable": list(runnable_isa_levels()),
         "compiler": base.build_info()["compiler"],
+        "cflags": base.build_info()["cflags"],
         "build": base.build_info()["profile"],
         "blas": _blas.info(),
         "data": data,

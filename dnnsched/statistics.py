@@ -232,9 +232,15 @@ def paired_difference(a, b, level=LEVEL):
     Returns
     -------
     Interval
+
+    Notes
+    -----
+    Differences within 1e-12 of the values are rounding, two orders of summation say, and count as 0.
     """
     first, second = _pair(a, b)
-    return mean_interval(first - second, level)
+    differences = first - second
+    differences[np.abs(differences) <= 1e-12 * np.maximum(np.abs(first), np.abs(second))] = 0.0
+    return mean_interval(differences, level)
 
 
 def difference_of_means(a, b, level=LEVEL):

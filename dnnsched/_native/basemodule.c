@@ -39,7 +39,11 @@ status_name(PyObject *Py_UNUSED(module), PyObject *arg)
 }
 
 PyDoc_STRVAR(build_info_doc, "build_info()\n--\n\n"
-                             "Compiler, build profile and sanitizer of this build (dict of str).");
+                             "Compiler, its flags, profile and sanitizer of this build (dict of str).");
+
+#if !defined(DNNSCHED_CFLAGS)
+#define DNNSCHED_CFLAGS "unknown"
+#endif
 
 static PyObject *
 build_info(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
@@ -56,8 +60,8 @@ build_info(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 #else
     const char *sanitizer = "none";
 #endif
-    return Py_BuildValue("{s:s,s:s,s:s}", "compiler", compiler, "profile",
-                         DNSPY_STRING_(DNNSCHED_PROFILE), "sanitizer", sanitizer);
+    return Py_BuildValue("{s:s,s:s,s:s,s:s}", "compiler", compiler, "cflags", DNNSCHED_CFLAGS,
+                         "profile", DNSPY_STRING_(DNNSCHED_PROFILE), "sanitizer", sanitizer);
 }
 
 static PyMethodDef methods[] = {

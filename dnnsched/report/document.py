@@ -87,6 +87,11 @@ class Report:
         return f"{self.paper}-{self.profile}-{digest[:8]}"
 
     @property
+    def heading(self):
+        """Title, with the profile if a paper is reproduced: other reports have none to choose."""
+        return f"{self.title} (profile {self.profile})" if self.citation else self.title
+
+    @property
     def unexpected(self):
         """Claims whose verdict differs from the one on record."""
         return [c for c in self.claims if not c.as_expected]
@@ -137,7 +142,7 @@ class Report:
             Every table and claim, as in ``report.md``; else the main tables, and the claims that do not hold.
         """
         chosen = [t for t in self.tables.values() if full or t.brief]
-        parts = [f"{self.title} (profile {self.profile})", *(t.text() for t in chosen)]
+        parts = [self.heading, *(t.text() for t in chosen)]
         if self.claims:
             parts.append(self._claims_text(full))
         if self.notes:

@@ -73,7 +73,7 @@ def render(report, figures=(), missing_viz="", requests_file="requests.csv"):
     sections = [s for s in sections if s[2]]
     script = _asset("page.js")
     return Template(_asset("page.html")).substitute(
-        title=esc(f"{report.title} ({report.profile})"), run_id=esc(report.run_id), version=esc(_version()),
+        title=esc(report.heading), run_id=esc(report.run_id), version=esc(_version()),
         css=_asset("page.css") + page_marks.style_rules(styles), script=script, script_hash=_hash(script),
         timeline=_json(drawn),
         contents="\n".join(f'<li><a href="#{key}">{esc(title)}</a></li>' for key, title, _ in sections),
