@@ -21,7 +21,8 @@ STEPS = {
     "import dnnsched": "import dnnsched",
     "every public name": "import dnnsched\nfor name in dnnsched.__all__: getattr(dnnsched, name)",
     "a first simulation": "import dnnsched as ds\n"
-                          "wl = ds.workloads.poisson(ds.traces.load('multi-attnn-calibrated'), rho=0.9, n=1000, rng=1)\n"
+                          "ts = ds.traces.load('multi-attnn-calibrated')\n"
+                          "wl = ds.workloads.poisson(ts, rho=0.9, n=1000, rng=1)\n"
                           "ds.simulate(wl, 'dysta')"}
 SCRIPT = """
 import json, sys, time, numpy
@@ -54,7 +55,8 @@ def main(argv=None):
             one = fresh(step)
             if turn:  # the first turn writes the byte code
                 found[name].append(one)
-    print(f"Python {platform.python_version()}, load {os.getloadavg()[0]:.2f}; {options.repeats} fresh interpreters each")
+    print(f"Python {platform.python_version()}, load {os.getloadavg()[0]:.2f}; {options.repeats} fresh interpreters "
+          "each")
     rows = []
     for name, ones in found.items():
         ms = [1e3 * seconds for seconds, _ in ones]

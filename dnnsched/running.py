@@ -145,8 +145,8 @@ def run(config, *, jobs=None, quiet=True, save_requests=False):
     if config.workload.scenario:
         tables = {"scenario": _verdicts(config, rows), **tables}
     return document.Report(
-        paper="run", title=f"Run of {config.workload.traces}", citation="", profile="run", config=config.record(),
-        tables=tables, claims=[], results=results, notes=notes, recorder=recorder, run=named[0],
+        paper="run", title=f"Run of {config.workload.traces}", citation="", profile=f"n{config.replications}",
+        config=config.record(), tables=tables, claims=[], results=results, notes=notes, recorder=recorder, run=named[0],
         draw_figures=_figures, more_runs=named[1:] if save_requests else [])
 
 
