@@ -56,6 +56,7 @@ def isa(level=None):
     return ISA_LEVELS[base._isa()]
 
 
+@functools.cache
 def runnable_isa_levels():
     """Levels that this machine and this build can run, lowest first, whatever is in use now.
 

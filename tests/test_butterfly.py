@@ -95,6 +95,8 @@ def test_fourier_twiddles_and_bit_reversal_are_the_fft(levels):
         imag = kernels.butterfly(only, n, n)
         y = (real @ y.real - imag @ y.imag) + 1j * (real @ y.imag + imag @ y.real)
     np.testing.assert_allclose(y, np.fft.fft(x, axis=0), atol=1e-4)
+    if n >= 8:
+        np.testing.assert_allclose(y, kernels.fft(x, 0), atol=1e-4)
 
 
 def test_rotations_keep_the_norm_and_invert_by_the_transpose():

@@ -19,18 +19,6 @@ log2_of(npy_intp n, const char *name)
     return log2n;
 }
 
-/* 0 if two arrays are one and the same or lie apart, else -1 with ValueError. */
-static int
-same_or_apart(PyArrayObject *x, PyArrayObject *y)
-{
-    const int nd = PyArray_NDIM(x);
-    if (PyArray_DATA(x) == PyArray_DATA(y) &&
-        PyArray_STRIDE(x, nd - 2) == PyArray_STRIDE(y, nd - 2)) {
-        return 0;
-    }
-    return dnspy_no_overlap(y, "out", x, "x");
-}
-
 PyDoc_STRVAR(
     fwht_rows_doc,
     "fwht_rows(x, out, threads, isa, /)\n--\n\n"
@@ -47,7 +35,7 @@ fwht_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     PyArrayObject *y = log2n < 0 ? NULL
                                  : dnspy_want_shape(args[1], "out", NPY_FLOAT32, 2, PyArray_DIMS(x),
                                                     DNSPY_ROWS | DNSPY_OUT);
-    if (y == NULL || same_or_apart(x, y) < 0) {
+    if (y == NULL || kernels_same_or_apart(x, y) < 0) {
         return NULL;
     }
     const ptrdiff_t ldx = kernels_ld(x, "x");
@@ -82,7 +70,8 @@ fwht_columns(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
                   : dnspy_want_shape(args[1], "out", NPY_FLOAT32, 3, PyArray_DIMS(x), DNSPY_OUT);
     dns_threads *threads = NULL;
     dns_isa isa;
-    if (y == NULL || same_or_apart(x, y) < 0 || kernels_threads(module, args[2], &threads) < 0 ||
+    if (y == NULL || kernels_same_or_apart(x, y) < 0 ||
+        kernels_threads(module, args[2], &threads) < 0 ||
         kernels_level(module, args[3], &isa) < 0) {
         return NULL;
     }

@@ -11,6 +11,7 @@
 #include "dnspy.h"
 
 #include "dns/blas.h"
+#include "dns/fft.h"
 #include "dns/mem.h"
 #include "dns/plan.h"
 #include "dns/threads.h"
@@ -23,6 +24,7 @@ extern PyMethodDef kernels_bsr_methods[];
 extern PyMethodDef kernels_count_methods[];
 extern PyMethodDef kernels_csr_methods[];
 extern PyMethodDef kernels_dense_methods[];
+extern PyMethodDef kernels_fft_methods[];
 extern PyMethodDef kernels_fwht_methods[];
 extern PyMethodDef kernels_int8_methods[];
 extern PyMethodDef kernels_machine_methods[];
@@ -41,7 +43,8 @@ typedef struct kernels_state {
     int (*blas_threads)(void);
     dns_threads *pools[DNS_THREADS_MAX + 1]; /* by number of threads, made when first asked for */
     long pools_pid;                          /* of the process that made them */
-    void *ws;                                /* kept between calls; NULL while a call uses it */
+    dns_fft *ffts[DNS_N_ISA][DNS_FFT_MAX_LOG2 + 1]; /* by level and length, likewise */
+    void *ws; /* kept between calls; NULL while a call uses it */
     size_t ws_bytes;
 } kernels_state;
 
@@ -64,6 +67,9 @@ int kernels_check(PyObject *module, dns_status status, const dns_error *err);
 /* Leading dimension, in elements, of a 2-d array whose rows are contiguous; -1 with a ValueError
  * when rows overlap, run backwards or are 2^31 elements apart. */
 ptrdiff_t kernels_ld(PyArrayObject *a, const char *name);
+
+/* 0 if two arrays are one and the same or lie apart, else -1 with ValueError. */
+int kernels_same_or_apart(PyArrayObject *x, PyArrayObject *y);
 
 /* The pool for a `threads` argument, NULL for one thread; 0, or -1 with an exception set. */
 int kernels_threads(PyObject *module, PyObject *arg, dns_threads **pool);

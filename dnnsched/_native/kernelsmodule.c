@@ -6,11 +6,10 @@
 #include <unistd.h>
 
 static PyMethodDef *const parts[] = {
-    kernels_blas_methods,    kernels_bsr_methods,      kernels_butterfly_methods,
-    kernels_conv_methods,    kernels_count_methods,    kernels_csr_methods,
-    kernels_dense_methods,   kernels_fwht_methods,     kernels_int8_methods,
-    kernels_machine_methods, kernels_nbp_methods,      kernels_nm_methods,
-    kernels_plan_methods,    kernels_rowstats_methods, kernels_softmax_methods,
+    kernels_blas_methods,  kernels_bsr_methods,  kernels_butterfly_methods, kernels_conv_methods,
+    kernels_count_methods, kernels_csr_methods,  kernels_dense_methods,     kernels_fft_methods,
+    kernels_fwht_methods,  kernels_int8_methods, kernels_machine_methods,   kernels_nbp_methods,
+    kernels_nm_methods,    kernels_plan_methods, kernels_rowstats_methods,  kernels_softmax_methods,
     kernels_tree_methods,
 };
 
@@ -58,6 +57,17 @@ kernels_ld(PyArrayObject *a, const char *name)
         return -1;
     }
     return ld;
+}
+
+int
+kernels_same_or_apart(PyArrayObject *x, PyArrayObject *y)
+{
+    const int nd = PyArray_NDIM(x);
+    if (PyArray_DATA(x) == PyArray_DATA(y) &&
+        PyArray_STRIDE(x, nd - 2) == PyArray_STRIDE(y, nd - 2)) {
+        return 0;
+    }
+    return dnspy_no_overlap(y, "out", x, "x");
 }
 
 int
@@ -163,6 +173,9 @@ kernels_free(void *module)
     if (st != NULL) {
         for (size_t n = 0; n <= DNS_THREADS_MAX && st->pools_pid == (long)getpid(); n++) {
             dns_threads_destroy(st->pools[n]);
+        }
+        for (size_t i = 0; i < DNS_N_ISA * (DNS_FFT_MAX_LOG2 + 1); i++) {
+            dns_fft_destroy(st->ffts[i / (DNS_FFT_MAX_LOG2 + 1)][i % (DNS_FFT_MAX_LOG2 + 1)]);
         }
         dns_mem_free(NULL, st->ws, st->ws_bytes, 1);
     }

@@ -1,6 +1,7 @@
 """Argument checks that the kernel families share."""
 
 import math
+import operator
 
 import numpy as np
 
@@ -17,25 +18,47 @@ def level(isa):
     return ISA_LEVELS.index(isa)
 
 
+def _as_array(x):
+    """An ndarray of anything array-like; CPU tensors that speak DLPack are not copied."""
+    if isinstance(x, np.ndarray):
+        return x
+    if hasattr(x, "detach"):  # a tensor that records gradients exports no memory
+        x = x.detach()
+    return np.from_dlpack(x) if hasattr(x, "__dlpack__") else np.asarray(x)
+
+
+def _in_rows(x, dtype):
+    """`x` itself if it has this dtype, a contiguous last axis, and rows that do not overlap; else a copy that has."""
+    if x.dtype != dtype or not x.dtype.isnative or not x.flags.aligned:
+        return np.array(x, dtype, order="C")
+    if x.flags.c_contiguous:
+        return x
+    item, strides, shape = x.itemsize, x.strides, x.shape
+    rows_apart = x.ndim == 2 and strides[1] == item and strides[0] >= shape[1] * item and strides[0] % item == 0
+    return x if rows_apart else np.ascontiguousarray(x)
+
+
 def floats(x, name):
     """`x` as a float32 array with a contiguous last axis and rows that do not overlap: itself or a copy.
 
     NumPy arrays and CPU tensors that speak DLPack are not copied when they fit; float64, float16, strided and
     misaligned input is. Anything but floating-point numbers is a TypeError.
     """
-    if not isinstance(x, np.ndarray):
-        if hasattr(x, "detach"):  # a tensor that records gradients exports no memory
-            x = x.detach()
-        x = np.from_dlpack(x) if hasattr(x, "__dlpack__") else np.asarray(x)
+    x = _as_array(x)
     if x.dtype.kind != "f":
         raise TypeError(f"{name}: expected floating-point numbers, got dtype {x.dtype}")
-    if x.dtype != np.float32 or not x.dtype.isnative or not x.flags.aligned:
-        return np.array(x, np.float32, order="C")
-    if x.flags.c_contiguous:
-        return x
-    item, strides, shape = x.itemsize, x.strides, x.shape
-    rows_apart = x.ndim == 2 and strides[1] == item and strides[0] >= shape[1] * item and strides[0] % item == 0
-    return x if rows_apart else np.ascontiguousarray(x)
+    return _in_rows(x, np.float32)
+
+
+def complexes(x, name):
+    """`x` as a complex64 array with a contiguous last axis and rows that do not overlap: itself or a copy.
+
+    As :func:`floats`; complex128 and real floating-point numbers are copied, integers are a TypeError.
+    """
+    x = _as_array(x)
+    if x.dtype.kind not in "cf":
+        raise TypeError(f"{name}: expected complex or floating-point numbers, got dtype {x.dtype}")
+    return _in_rows(x, np.complex64)
 
 
 def integers(a, name, dtype=np.int64):
@@ -61,6 +84,29 @@ def output(out, shape, dtype=np.float32):
     if out.shape != tuple(shape):
         raise ValueError(f"out: expected shape {tuple(shape)}, got {out.shape}")
     return out
+
+
+def in_layout(x, out, axis):
+    """(rows, x, out) for a transform along `axis`: True and views (B, n), or False and views (A, n, B).
+
+    `x` is from :func:`floats` or :func:`complexes`; `out` has its shape.
+    """
+    n, after = x.shape[axis], math.prod(x.shape[axis + 1:])
+    if axis == x.ndim - 1 == 1:
+        return True, x, out
+    if not out.flags.c_contiguous:
+        raise ValueError("out: expected a C-contiguous array, got a strided one")
+    before = math.prod(x.shape[:axis])
+    shape = (before, n) if after == 1 else (before, n, after)
+    return after == 1, np.ascontiguousarray(x).reshape(shape), out.reshape(shape)
+
+
+def axis_of(axis, ndim):
+    """`axis` as an index from 0."""
+    axis = operator.index(axis)
+    if not -ndim <= axis < ndim:
+        raise ValueError(f"axis: expected an axis of an array of {ndim} dimensions, got {axis}")
+    return axis % ndim
 
 
 def weights(w, name="W"):

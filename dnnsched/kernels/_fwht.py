@@ -1,7 +1,5 @@
 """Walsh-Hadamard transforms, and filters generated from orthogonal binary codes."""
 
-import operator
-
 import numpy as np
 
 from dnnsched._arrays import check_int
@@ -51,25 +49,13 @@ def fwht(x, axis=-1, out=None, *, threads=1, isa=None):
     array([10., -2., -4.,  0.], dtype=float32)
     """
     x = _common.floats(x, "x")
-    axis = operator.index(axis)
-    if not -x.ndim <= axis < x.ndim:
-        raise ValueError(f"axis: expected an axis of an array of {x.ndim} dimensions, got {axis}")
-    axis %= x.ndim
-    n, last = x.shape[axis], axis == x.ndim - 1
+    axis = _common.axis_of(axis, x.ndim)
+    n = x.shape[axis]
     if n < 1 or n & (n - 1):
         raise ValueError(f"x: expected a power of two along axis {axis}, got shape {x.shape}")
     out = _common.output(out, x.shape)
-    if last and x.ndim == 2:
-        _kernels.fwht_rows(x, out, threads, _common.level(isa))
-        return out
-    if not out.flags.c_contiguous:
-        raise ValueError("out: expected a C-contiguous array, got a strided one")
-    x = np.ascontiguousarray(x)
-    if last:
-        _kernels.fwht_rows(x.reshape(-1, n), out.reshape(-1, n), threads, _common.level(isa))
-    else:
-        shape = (int(np.prod(x.shape[:axis], dtype=np.int64)), n, int(np.prod(x.shape[axis + 1:], dtype=np.int64)))
-        _kernels.fwht_columns(x.reshape(shape), out.reshape(shape), threads, _common.level(isa))
+    by_rows, from_, to = _common.in_layout(x, out, axis)
+    (_kernels.fwht_rows if by_rows else _kernels.fwht_columns)(from_, to, threads, _common.level(isa))
     return out
 
 
