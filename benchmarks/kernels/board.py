@@ -2,7 +2,8 @@
 
 **Timing is pairwise**: warm ours, time ours, warm peer, time peer, again and again; the figure is the median of the
 ratios of neighbours, so that a change of clock or a noisy machine meets both. (Cycling through all functions at
-once leaves each with another's data in the caches and inflates times by up to 1.7.) A series whose quartiles are
+once leaves each with another's data in the caches and inflates times by up to 1.7.) Seconds are CPU time of the
+process: all peers run on one thread, and what other processes take of the core is nobody's work. A series whose quartiles are
 more than 15 % apart is repeated, three times at most; then the row is marked noisy.
 
 **Attainable** is the roofline of the measured machine model for the work that the plan counts: what one core could
@@ -106,18 +107,18 @@ def peer(name):
 def repeats_for(function, seconds):
     """How many calls take about `seconds`."""
     function()
-    start = time.perf_counter()
+    start = time.process_time()
     function()
-    return max(1, int(seconds / max(time.perf_counter() - start, 1e-9)))
+    return max(1, int(seconds / max(time.process_time() - start, 1e-9)))
 
 
 def timed(function, repeats):
     """Seconds of one call, after a warming one."""
     function()
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(repeats):
         function()
-    return (time.perf_counter() - start) / repeats
+    return (time.process_time() - start) / repeats
 
 
 def pairwise(ours, peer, seconds):
