@@ -70,7 +70,7 @@ def _window(text):
 
 
 def _parser():
-    from dnnsched import __version__
+    from dnnsched import __version__, frames
 
     parser = _Parser(prog="dnnsched", description="Scheduling of dynamic and sparse DNN inference: reproduce published "
                      "tables, run your own workloads, see why.", epilog=_EXAMPLES,
@@ -112,6 +112,8 @@ def _parser():
     verb.add_argument("-j", "--jobs", type=_positive, metavar="N", help="workers (default: all cores)")
     verb.add_argument("--executor", choices=_EXECUTORS, help="what runs the points (default: threads)")
     verb.add_argument("-o", "--out", metavar="DIR", help="run directory with the store (default: runs/sweep-HASH)")
+    verb.add_argument("--save-requests", nargs="?", const="csv", choices=frames.FORMATS, metavar="FORMAT",
+                      help="also save the requests of every replication: csv (default), jsonl or parquet")
     verb.add_argument("--resume", action="store_true", help="go on with an existing run directory of this sweep")
     verb.add_argument("--rebuild-index", action="store_true", help="first make the store's index from its files")
     verb.add_argument("--force", action="store_true", help="replace an existing run directory")
@@ -353,7 +355,7 @@ def _sweep(args):
     try:
         found = sweepconfig.run(config, store=out, executor=args.executor, jobs=args.jobs, quiet=args.quiet,
                                 existing="replace" if args.force else "resume" if args.resume else "refuse",
-                                rebuild=args.rebuild_index)
+                                rebuild=args.rebuild_index, keep_requests=args.save_requests)
     except KeyboardInterrupt:
         print(f"interrupted; finished replications are in {out}: go on with --resume", file=sys.stderr)
         return INTERRUPTED

@@ -178,7 +178,8 @@ def run_id(config):
     return f"sweep-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def run(config, *, store=None, existing="resume", rebuild=False, executor=None, jobs=None, quiet=True):
+def run(config, *, store=None, existing="resume", rebuild=False, executor=None, jobs=None,
+        keep_requests=None, quiet=True):
     """Run a sweep.
 
     Parameters
@@ -190,7 +191,7 @@ def run(config, *, store=None, existing="resume", rebuild=False, executor=None, 
         What to do if `store` exists.
     rebuild : bool
         First make the index of an existing store from its files.
-    executor, jobs
+    executor, jobs, keep_requests
         See :func:`dnnsched.sweeps.sweep`.
     quiet : bool
 
@@ -215,7 +216,7 @@ def run(config, *, store=None, existing="resume", rebuild=False, executor=None, 
     files = tuple((path, provenance.sha256_of(path)) for path in config.inputs)
     study = functools.partial(simulate_point, base=json.dumps(base, sort_keys=True), files=files)
     return sweeps.sweep(config.points, study, replications=config.replications, rng=config.seed, executor=executor,
-                        jobs=jobs, store=store, quiet=quiet)
+                        jobs=jobs, store=store, keep_requests=keep_requests, quiet=quiet)
 
 
 def report_options(config):

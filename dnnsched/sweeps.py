@@ -22,6 +22,7 @@ order of the grid, or how often the sweep was killed and resumed.
 import functools
 import hashlib
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ import numpy as np
 
 from dnnsched import __version__, _executors, _points, _store, frames, statistics
 from dnnsched._arrays import check_choice, check_int
-from dnnsched.errors import PointError
+from dnnsched.errors import PointError, StateError
 from dnnsched.experiments import outcome
 from dnnsched.frames import Frame
 from dnnsched.report import progress as progress_bars
@@ -37,8 +38,8 @@ from dnnsched.report import progress as progress_bars
 __all__ = ["Pivot", "SweepResult", "rebuild_index", "sweep"]
 
 
-def sweep(grid, fn, *, replications=1, rng=0, executor=None, jobs=None, store=None, keep=None, common=True,
-          common_over=None, chunk=None, quiet=True):
+def sweep(grid, fn, *, replications=1, rng=0, executor=None, jobs=None, store=None, keep=None,
+          keep_requests=None, common=True, common_over=None, chunk=None, quiet=True):
     """Run a function on every point of a grid.
 
     Parameters
@@ -63,6 +64,10 @@ def sweep(grid, fn, *, replications=1, rng=0, executor=None, jobs=None, store=No
         again; the grid and `replications` may have grown.
     keep : iterable of str, optional
         Metrics to keep; default all numbers that `fn` returns.
+    keep_requests : {None, "csv", "jsonl", "parquet"}
+        Also write the requests of every replication into the folder ``requests`` of `store`; `fn` must return a
+        Result with a row per request. A replication whose file is missing is run again.
+        :meth:`SweepResult.request_files` finds them.
     common : bool
         Share random numbers along the axes of `common_over`.
     common_over : iterable of str, optional
@@ -92,11 +97,14 @@ def sweep(grid, fn, *, replications=1, rng=0, executor=None, jobs=None, store=No
     Notes
     -----
     A stored replication is found by the SHA-256 of its key, the function (name, source, bound arguments, captured
-    values), the package version, `rng`, `common_over` and `keep`. Globals and files that `fn` reads are not part of it:
-    after such a change use another folder, or pass the data's version as an axis or a bound argument.
+    values), the package version, `rng`, `common_over`, `keep` and
+    `keep_requests`. Globals and files that `fn` reads are not part of it: after such a change use another folder, or
+    pass the data's version as an axis or a bound argument.
     """
-    plan = _Plan(grid, fn, replications, rng, keep, common, common_over)
+    plan = _Plan(grid, fn, replications, rng, keep, keep_requests, common, common_over)
     if store is None:
+        if keep_requests is not None:
+            raise ValueError("keep_requests: needs a store to write into")
         return plan.run({}, None, executor, jobs, chunk, quiet)
     with _store.Store(store, plan.header) as opened:
         return plan.run(opened.rows, opened.commit, executor, jobs, chunk, quiet, Path(store))
@@ -125,17 +133,22 @@ def rebuild_index(path):
 class _Plan:
     """A checked sweep: points, keys, seeds, and what its store is known by."""
 
-    def __init__(self, grid, fn, replications, rng, keep, common, common_over):
+    def __init__(self, grid, fn, replications, rng, keep, keep_requests, common, common_over):
         if not callable(fn):
             raise TypeError(f"fn: expected a callable, got {type(fn).__name__}")
         self.fn, self.replications = fn, check_int(replications, "replications", 1)
         self.points, self.axes = _points.expand(grid)
         self.keep = None if keep is None else self._names(keep, "keep")
+        self.rows_as = keep_requests
+        if keep_requests is not None:
+            frames.check_format(keep_requests)
         self.common = self._common(common, common_over)
         self.keys = [_points.key(p) for p in self.points]
         self.entropy = _points.entropy(rng)
         self.header = {"dnnsched": __version__, "function": _points.identity(fn), "rng": self.entropy,
                        "common_over": self.common, "keep": self.keep}
+        if self.rows_as is not None:
+            self.header["keep_requests"] = self.rows_as
         base = _points.text_of(self.header)
         self.hashes = [hashlib.sha256(f"{base}\n{key}".encode()).hexdigest() for key in self.keys]
         worlds = [_points.key({k: v for k, v in p.items() if k not in self.common}) for p in self.points]
@@ -161,7 +174,16 @@ class _Plan:
 
     def run(self, stored, commit, executor, jobs, chunk, quiet, store=None):
         """Run what is not stored and gather everything in the order of the grid."""
-        todo = [(i, r) for i, h in enumerate(self.hashes) for r in range(self.replications) if (h, r) not in stored]
+        folder = None
+        if self.rows_as is not None:
+            folder = str((store / "requests").resolve())
+            os.makedirs(folder, exist_ok=True)
+
+        def is_done(h, r):
+            return (h, r) in stored and (folder is None or os.path.exists(
+                os.path.join(folder, f"{_run_name(h, r)}.{self.rows_as}")))
+
+        todo = [(i, r) for i, h in enumerate(self.hashes) for r in range(self.replications) if not is_done(h, r)]
         found = {}
         values = [v for p in self.points for v in p.values()]
         bar = progress_bars.bar(len(todo), "sweep", quiet)
@@ -184,8 +206,8 @@ class _Plan:
                               self.points[i], r)
 
         try:
-            _executors.execute(functools.partial(_call, self.fn, self.keep),
-                               _Tasks(todo, self.points, self.seeds), executor=executor, jobs=jobs, values=values,
+            _executors.execute(functools.partial(_call, self.fn, self.keep, folder, self.rows_as),
+                               _Tasks(todo, self), executor=executor, jobs=jobs, values=values,
                                chunk=chunk, done=done, failed=failed)
         finally:
             bar.close()
@@ -197,23 +219,37 @@ class _Plan:
         return SweepResult(self, found, ran=len(todo), store=store)
 
 
-class _Tasks:
-    """(point, seed) of every open replication; made when a chunk is cut."""
+def _run_name(point_hash, replication):
+    """Name of a replication: its requests' file, and their `run_id`."""
+    return f"{point_hash[:16]}-{replication + 1}"
 
-    def __init__(self, todo, points, seeds):
-        self._todo, self._points, self._seeds = todo, points, seeds
+
+class _Tasks:
+    """(point, seed, name) of every open replication; made when a chunk is cut."""
+
+    def __init__(self, todo, plan):
+        self._todo, self._plan = todo, plan
 
     def __len__(self):
         return len(self._todo)
 
     def __getitem__(self, part):
-        return [(self._points[i], int(self._seeds[i, r])) for i, r in self._todo[part]]
+        p = self._plan
+        return [(p.points[i], int(p.seeds[i, r]), _run_name(p.hashes[i], r)) for i, r in self._todo[part]]
 
 
-def _call(fn, keep, task):
-    """In the worker: one replication, reduced to (origin of its numbers, metrics)."""
-    point, seed = task
-    made = outcome(fn(seed=seed, **point))
+def _call(fn, keep, folder, format, task):
+    """In the worker: one replication, reduced to (origin of its numbers, metrics); its requests go into `folder`."""
+    point, seed, name = task
+    value = fn(seed=seed, **point)
+    made = outcome(value)
+    if folder is not None:
+        result = getattr(value, "run", value)  # of a scenario
+        if not hasattr(result, "frame"):
+            raise TypeError("keep_requests: expected fn to return a Result with a row per request, got "
+                            f"{type(value).__name__}")
+        rows = result.frame(run_id=name, replication=int(name.rpartition("-")[2]))
+        rows.write(os.path.join(folder, f"{name}.{format}"), format)
     if keep is None:
         return made.origin, made.metrics
     missing = [name for name in keep if name not in made.metrics]
@@ -293,6 +329,7 @@ class SweepResult:
         self.points, self.axes, self.keys = plan.points, plan.axes, plan.keys
         self.replications, self.seeds, self.common_over = plan.replications, plan.seeds, plan.common
         self.ran, self.store, self._header = ran, store, plan.header
+        self._hashes, self._rows_as = plan.hashes, plan.rows_as
         shape = len(self.points), self.replications
         self.origins = [found[i, 0][0] for i in range(shape[0])]
         self.metrics = {}
@@ -353,6 +390,31 @@ class SweepResult:
         return [i for i, p in enumerate(self.points) if all(
             a in p and (self.label(i, a) == value if text is None else _points.key({a: p[a]}) == text)
             for a, text, value in wanted)]
+
+    def request_files(self, **where):
+        """Files with the requests of one point, by replication.
+
+        Parameters
+        ----------
+        **where
+            Axis = value, or its label.
+
+        Returns
+        -------
+        list of pathlib.Path
+
+        Raises
+        ------
+        ValueError
+            None or several points match.
+        StateError
+            The sweep was run without `keep_requests`.
+        """
+        i = self._one(where)
+        if self._rows_as is None:
+            raise StateError("request_files: the sweep kept no requests; run it with keep_requests='csv'")
+        return [self.store / "requests" / f"{_run_name(self._hashes[i], r)}.{self._rows_as}"
+                for r in range(self.replications)]
 
     def _one(self, where):
         found = self.find(**where)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import dnnsched as ds
 from dnnsched import _executors, _points
-from dnnsched.errors import PointError
+from dnnsched.errors import PointError, StateError
 from dnnsched.statistics import mean_interval, paired_difference
 
 HERE = Path(__file__).resolve().parent
@@ -311,3 +311,36 @@ def test_a_native_policy_without_a_source_has_no_key():
     policy = ds.schedulers.Native(pick(1))  # never called
     with pytest.raises(TypeError, match=r"axis 'scheduler': native scheduler .*from_factory"):
         ds.sweep({"scheduler": [policy]}, cases.study)
+
+
+@pytest.mark.parametrize("executor", ["serial", "processes"])
+def test_kept_requests_are_those_of_the_runs(tmp_path, executor):
+    grid = {"rate": [20.0, 30.0], "scheduler": ["sjf"], "n": [20]}
+    options = {"replications": 2, "executor": executor, "jobs": 2, "keep_requests": "csv"}
+    found = ds.sweep(grid, cases.study, store=tmp_path / "s", **options)
+    for i, point in enumerate(found.points):
+        files = found.request_files(rate=point["rate"])
+        for r, path in enumerate(files):
+            own = cases.study(seed=int(found.seeds[i, r]), **point)
+            own.frame(run_id=path.stem, replication=r + 1).write(tmp_path / "own.csv")
+            assert path.read_bytes() == (tmp_path / "own.csv").read_bytes()
+    found.save()
+    from dnnsched.report import rundir
+
+    assert rundir.validate(tmp_path / "s")["request_rows"] == 4 * 20
+    files[0].unlink()
+    again = ds.sweep(grid, cases.study, store=tmp_path / "s", **options)
+    assert again.ran == 1
+    assert files[0].is_file()
+
+
+def test_requests_are_kept_in_a_store_only(tmp_path):
+    grid = {"rate": [20.0], "scheduler": ["sjf"], "n": [20]}
+    with pytest.raises(ValueError, match="keep_requests: needs a store"):
+        ds.sweep(grid, cases.study, keep_requests="csv")
+    with pytest.raises(ValueError, match="format: expected one of"):
+        ds.sweep(grid, cases.study, keep_requests="xml", store=tmp_path / "x")
+    with pytest.raises(PointError, match="keep_requests: expected fn to return a Result with a row per request"):
+        ds.sweep({"a": [1]}, cases.arithmetic, keep_requests="csv", store=tmp_path / "y")
+    with pytest.raises(StateError, match="request_files: the sweep kept no requests"):
+        ds.sweep(grid, cases.study).request_files()

@@ -3,8 +3,8 @@
 **Timing is pairwise**: warm ours, time ours, warm peer, time peer, again and again; the figure is the median of the
 ratios of neighbours, so that a change of clock or a noisy machine meets both. (Cycling through all functions at
 once leaves each with another's data in the caches and inflates times by up to 1.7.) Seconds are CPU time of the
-process: all peers run on one thread, and what other processes take of the core is nobody's work. A series whose quartiles are
-more than 15 % apart is repeated, three times at most; then the row is marked noisy.
+process: all peers run on one thread, and what other processes take of the core is nobody's work. A series whose
+quartiles are more than 15 % apart is repeated, three times at most; then the row is marked noisy.
 
 **Attainable** is the roofline of the measured machine model for the work that the plan counts: what one core could
 do at best with every operand in the smallest cache that holds it.

@@ -150,7 +150,8 @@ def validate(path):
     if (folder / "replications.csv").exists():
         _check_rows(folder / "replications.csv", schema.SUMMARY)
     requests = sum(_check_rows(path, schema.REQUESTS, _check_request)
-                   for path in sorted(folder.glob("requests*")) if path.suffix in _ROWS)
+                   for path in sorted([*folder.glob("requests*"), *folder.glob("requests/*")])
+                   if path.suffix in _ROWS)
     if (folder / "trace.json.gz").exists():
         _check_timeline(folder / "trace.json.gz")
     if (folder / "report.html").exists():
