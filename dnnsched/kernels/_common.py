@@ -86,6 +86,32 @@ def output(out, shape, dtype=np.float32):
     return out
 
 
+def multiply_columns(execute, shape, X, name, out, dtype=np.float32):
+    """A plan's product with columns, X (K, N) or (K,): ``execute(rows, x, y)`` with both two-dimensional."""
+    m, k = shape
+    if X.ndim not in (1, 2) or X.shape[0] != k:
+        raise ValueError(f"{name}: expected shape ({k}, N) or ({k},), got {X.shape}")
+    out = output(out, (m, *X.shape[1:]), dtype)
+    if X.ndim == 1:
+        execute(True, X[None], out[None])
+    else:
+        execute(False, X, out)
+    return out
+
+
+def multiply_rows(execute, shape, x, name, out, dtype=np.float32):
+    """A plan's product with rows, x (..., K): ``execute(rows, x, y)`` with both two-dimensional."""
+    m, k = shape
+    if x.ndim == 0 or x.shape[-1] != k:
+        raise ValueError(f"{name}: expected shape (..., {k}), got {x.shape}")
+    out = output(out, (*x.shape[:-1], m), dtype)
+    if not out.flags.c_contiguous:
+        raise ValueError("out: expected a C-contiguous array, got a strided one")
+    n = math.prod(x.shape[:-1])
+    execute(True, x.reshape(n, k), out.reshape(n, m))
+    return out
+
+
 def in_layout(x, out, axis):
     """(rows, x, out) for a transform along `axis`: True and views (B, n), or False and views (A, n, B).
 

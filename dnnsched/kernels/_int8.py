@@ -41,16 +41,10 @@ class Int8Plan(MatPlan):
         ValueError
             A shape is wrong, or `out` is read-only, strided, or overlaps `Xq`.
         """
-        Xq = _bytes(Xq, "Xq")
-        m, k = self.shape
-        if Xq.ndim not in (1, 2) or Xq.shape[0] != k:
-            raise ValueError(f"Xq: expected shape ({k}, N) or ({k},), got {Xq.shape}")
-        out = _common.output(out, (m, *Xq.shape[1:]), np.int32)
-        if Xq.ndim == 1:
-            _kernels.int8_execute(self._plan, True, Xq[None], out[None], threads)
-        else:
-            _kernels.int8_execute(self._plan, False, Xq, out, threads)
-        return out
+        return _common.multiply_columns(self._execute_i32(threads), self.shape, _bytes(Xq, "Xq"), "Xq", out, np.int32)
+
+    def _execute_i32(self, threads):
+        return lambda rows, x, y: _kernels.int8_execute(self._plan, rows, x, y, threads)
 
     def linear_i32(self, xq, *, out=None, threads=1):
         """Multiply rows of integers exactly: ``xq (Wq - zero)^T``, the fastest layout.
@@ -71,16 +65,7 @@ class Int8Plan(MatPlan):
         TypeError, ValueError
             As :meth:`matmul_i32` does.
         """
-        xq = _bytes(xq, "xq")
-        m, k = self.shape
-        if xq.ndim == 0 or xq.shape[-1] != k:
-            raise ValueError(f"xq: expected shape (..., {k}), got {xq.shape}")
-        out = _common.output(out, (*xq.shape[:-1], m), np.int32)
-        if not out.flags.c_contiguous:
-            raise ValueError("out: expected a C-contiguous array, got a strided one")
-        n = int(np.prod(xq.shape[:-1], dtype=np.int64))
-        _kernels.int8_execute(self._plan, True, xq.reshape(n, k), out.reshape(n, m), threads)
-        return out
+        return _common.multiply_rows(self._execute_i32(threads), self.shape, _bytes(xq, "xq"), "xq", out, np.int32)
 
 
 def _bytes(x, name):

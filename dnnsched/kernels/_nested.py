@@ -64,17 +64,11 @@ class NestedPlan(MatPlan):
         TypeError, ValueError
             As :meth:`MatPlan.matmul` does, or `bits` is out of range.
         """
-        bits = self._check_bits(bits)
-        X = _common.floats(X, "X")
-        m, k = self.shape
-        if X.ndim not in (1, 2) or X.shape[0] != k:
-            raise ValueError(f"X: expected shape ({k}, N) or ({k},), got {X.shape}")
-        out = _common.output(out, (m, *X.shape[1:]))
-        if X.ndim == 1:
-            _kernels.nested_execute(self._plan, bits, True, X[None], out[None], threads)
-        else:
-            _kernels.nested_execute(self._plan, bits, False, X, out, threads)
-        return out
+        execute = self._execute_bits(self._check_bits(bits), threads)
+        return _common.multiply_columns(execute, self.shape, _common.floats(X, "X"), "X", out)
+
+    def _execute_bits(self, bits, threads):
+        return lambda rows, x, y: _kernels.nested_execute(self._plan, bits, rows, x, y, threads)
 
     def linear(self, x, bits=None, *, out=None, threads=1):
         """Apply a linear layer to rows at a precision: ``x W^T``.
@@ -96,17 +90,8 @@ class NestedPlan(MatPlan):
         TypeError, ValueError
             As :meth:`matmul` does.
         """
-        bits = self._check_bits(bits)
-        x = _common.floats(x, "x")
-        m, k = self.shape
-        if x.ndim == 0 or x.shape[-1] != k:
-            raise ValueError(f"x: expected shape (..., {k}), got {x.shape}")
-        out = _common.output(out, (*x.shape[:-1], m))
-        if not out.flags.c_contiguous:
-            raise ValueError("out: expected a C-contiguous array, got a strided one")
-        n = int(np.prod(x.shape[:-1], dtype=np.int64))
-        _kernels.nested_execute(self._plan, bits, True, x.reshape(n, k), out.reshape(n, m), threads)
-        return out
+        execute = self._execute_bits(self._check_bits(bits), threads)
+        return _common.multiply_rows(execute, self.shape, _common.floats(x, "x"), "x", out)
 
     def to_dense(self, bits=None):
         """Weights that a product at a precision multiplies.

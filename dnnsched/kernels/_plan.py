@@ -79,16 +79,10 @@ class MatPlan:
         ValueError
             A shape is wrong, or `out` is read-only, strided, or overlaps `X`.
         """
-        X = _common.floats(X, "X")
-        m, k = self.shape
-        if X.ndim not in (1, 2) or X.shape[0] != k:
-            raise ValueError(f"X: expected shape ({k}, N) or ({k},), got {X.shape}")
-        out = _common.output(out, (m, *X.shape[1:]))
-        if X.ndim == 1:
-            _kernels.plan_execute(self._plan, True, X[None], out[None], threads)
-        else:
-            _kernels.plan_execute(self._plan, False, X, out, threads)
-        return out
+        return _common.multiply_columns(self._execute(threads), self.shape, _common.floats(X, "X"), "X", out)
+
+    def _execute(self, threads):
+        return lambda rows, x, y: _kernels.plan_execute(self._plan, rows, x, y, threads)
 
     def __matmul__(self, X):
         """``plan @ X``: :meth:`matmul`."""
@@ -113,16 +107,7 @@ class MatPlan:
         TypeError, ValueError
             As :meth:`matmul` does.
         """
-        x = _common.floats(x, "x")
-        m, k = self.shape
-        if x.ndim == 0 or x.shape[-1] != k:
-            raise ValueError(f"x: expected shape (..., {k}), got {x.shape}")
-        out = _common.output(out, (*x.shape[:-1], m))
-        if not out.flags.c_contiguous:
-            raise ValueError("out: expected a C-contiguous array, got a strided one")
-        n = int(np.prod(x.shape[:-1], dtype=np.int64))
-        _kernels.plan_execute(self._plan, True, x.reshape(n, k), out.reshape(n, m), threads)
-        return out
+        return _common.multiply_rows(self._execute(threads), self.shape, _common.floats(x, "x"), "x", out)
 
     def cost(self, n, machine=None):
         """Work of an execution with `n` vectors.
