@@ -1,4 +1,4 @@
-"""Fourier transforms against float64."""
+"""Fourier transforms and Fourier mixing against float64."""
 
 import numpy as np
 import pytest
@@ -117,3 +117,83 @@ class TestFft:
     def test_bad_calls_are_named(self, call, error, message):
         with pytest.raises(error, match=message):
             call(normal(5, 4, 8))
+
+
+def tokens(seed, *shape):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+class TestFourierMix:
+    @profile
+    @given(seed=st.integers(0, 2**32), log2_l=st.integers(3, 8), log2_d=st.integers(3, 9), batch=st.integers(1, 3),
+           isa=st.sampled_from(LEVELS))
+    def test_is_the_real_part_of_fft2(self, seed, log2_l, log2_d, batch, isa):
+        x = tokens(seed, batch, 1 << log2_l, 1 << log2_d)
+        y = kernels.fourier_mix(x, isa=isa)
+        assert y.dtype == np.float32
+        want = np.fft.fft2(x.astype(np.float64)).real
+        assert (relative(y, want, axis=(1, 2)) <= 3e-7 * (log2_l + log2_d)).all()
+
+    @pytest.mark.parametrize("shape", [(8, 8192), (8192, 8), (2048, 256), (512, 1024)])
+    def test_long_ones(self, shape):
+        x = tokens(1, *shape)
+        want = np.fft.fft2(x.astype(np.float64)).real
+        assert relative(kernels.fourier_mix(x), want) <= 3e-7 * np.log2(x.size)
+
+    def test_two_transforms(self):
+        x = tokens(2, 64, 256)
+        np.testing.assert_allclose(kernels.fourier_mix(x), kernels.fft(kernels.fft(x), 0).real, atol=5e-4)
+        odd = x - np.roll(x[::-1, ::-1], (1, 1), (0, 1))  # x[r, c] - x[-r, -c]
+        assert np.abs(kernels.fourier_mix(odd)).max() < 1e-4 * np.abs(odd).sum()
+        even = (x + np.roll(x[::-1, ::-1], (1, 1), (0, 1))) / 2
+        np.testing.assert_allclose(kernels.fourier_mix(even), kernels.fourier_mix(x), atol=5e-4)
+        twice = kernels.fourier_mix(kernels.fourier_mix(x))
+        np.testing.assert_allclose(twice / x.size, even, atol=1e-5)  # the transform of a real and even one is again
+
+    def test_in_place_out_and_layouts(self):
+        x = tokens(3, 2, 3, 16, 64)
+        want = kernels.fourier_mix(x)
+        for same in (x.astype(np.float64), np.asfortranarray(x), x.tolist()):
+            np.testing.assert_array_equal(kernels.fourier_mix(same), want)
+        wide = np.zeros((16, 100), np.float32)
+        wide[:, 7:71] = x[0, 0]
+        np.testing.assert_array_equal(kernels.fourier_mix(wide[:, 7:71]), want[0, 0])
+        out = np.empty_like(x)
+        assert kernels.fourier_mix(x, out) is out
+        assert kernels.fourier_mix(x, out=x) is x
+        np.testing.assert_array_equal(x, want)
+        np.testing.assert_array_equal(out, want)
+        assert kernels.fourier_mix(np.empty((0, 8, 8), np.float32)).shape == (0, 8, 8)
+
+    @pytest.mark.parametrize("shape", [(512, 64), (128, 512)])
+    def test_threads_give_the_same_bytes(self, shape):
+        x = tokens(4, *shape)
+        want = kernels.fourier_mix(x).tobytes()
+        for threads in (2, 3, 7):
+            assert kernels.fourier_mix(x, threads=threads).tobytes() == want
+
+    def test_nan_reaches_the_sum(self):
+        x = tokens(5, 16, 16)
+        x[3, 2] = np.nan
+        assert np.isnan(kernels.fourier_mix(x)[0, 0])
+
+    @pytest.mark.parametrize(("call", "error", "message"), [
+        (lambda x: kernels.fourier_mix(x[:7]), ValueError, r"from 8 to 8192 along axis 0, got shape \(7, 16\)"),
+        (lambda x: kernels.fourier_mix(x[:, :12]), ValueError, "from 8 to 8192 along axis 1"),
+        (lambda x: kernels.fourier_mix(x[0]), ValueError, r"x: expected shape \(..., L, d\), got \(16,\)"),
+        (lambda x: kernels.fourier_mix(x + 0j), TypeError, "x: expected floating-point numbers, got dtype complex64"),
+        (lambda x: kernels.fourier_mix(x.astype(int)), TypeError, "x: expected floating-point numbers"),
+        (lambda x: kernels.fourier_mix(x, np.empty((8, 16))), TypeError, "out: expected an array of float32"),
+        (lambda x: kernels.fourier_mix(x, np.empty((8, 32), "f4")[:, ::2]), ValueError, "out: expected a C-contiguous"),
+        (lambda x: kernels.fourier_mix(x, np.empty((16, 8), "f4")), ValueError, r"out: expected shape \(8, 16\)"),
+        (lambda x: kernels.fourier_mix(x, np.broadcast_to(np.float32(0), (8, 16))), ValueError, "out: expected a"),
+        (lambda x: kernels.fourier_mix(x, threads=300), ValueError, "threads: expected"),
+    ])
+    def test_bad_calls_are_named(self, call, error, message):
+        with pytest.raises(error, match=message):
+            call(tokens(6, 8, 16))
+
+    def test_overlap_in_part_is_refused(self):
+        x = tokens(7, 12, 16)
+        with pytest.raises(ValueError, match="out: expected memory that does not overlap x"):
+            kernels.fourier_mix(x[:8], x[4:])

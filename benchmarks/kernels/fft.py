@@ -1,7 +1,8 @@
-"""Fourier transforms beside scipy.fft (pocketfft) and torch.fft (MKL), one thread each.
+"""Fourier transforms and mixing beside scipy.fft (pocketfft) and torch.fft (MKL), one thread each.
 
 GF counts 5 n log2 n operations per vector, whatever an algorithm does. torch makes its result itself, which is the
-faster of its two ways. The gate is on rows of complex64.
+faster of its two ways. The gates are on rows of complex64, and on mixing
+beside rfft along features, fft along tokens, and the real part.
 """
 
 import numpy as np
@@ -46,7 +47,21 @@ def transforms(isa, torch, scipy_fft):
                         skipped=None if torch else "torch is not installed")
 
 
+def mixing(isa, torch):
+    """FNet's and FABNet's mixing: tokens x features."""
+    reason = None if torch else "torch is not installed"
+    for tokens, features in ((128, 256), (128, 1024), (512, 256), (512, 512), (512, 1024), (1024, 1024), (4096, 256)):
+        x = np.random.default_rng(1).standard_normal((tokens, features)).astype(np.float32)
+        out, flops = np.empty_like(x), 1.25 * x.size * np.log2(x.size)
+        t = torch.from_numpy(x) if torch else None
+        yield board.Row(f"fourier_mix {tokens} x {features}",
+                        lambda x=x, out=out: kernels.fourier_mix(x, out, isa=isa),
+                        (lambda t=t: torch.fft.fft(torch.fft.rfft(t), dim=0).real) if torch else None,
+                        "torch rfft + fft", gate=1.0, flops=flops, skipped=reason)
+
+
 def rows(isa):
     """The scoreboard's rows."""
     torch, scipy_fft = board.peer("torch"), board.peer("scipy.fft")
     yield from transforms(isa, torch, scipy_fft)
+    yield from mixing(isa, torch)

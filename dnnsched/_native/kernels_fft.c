@@ -106,8 +106,52 @@ fft_columns(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(fourier_mix_doc,
+             "fourier_mix(x, out, threads, isa, /)\n--\n\n"
+             "Re(FFT_L(FFT_d(x))) of each matrix of float32 (B, L, d) into out, which may be x.");
+
+static PyObject *
+fourier_mix(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    dns_isa isa;
+    dns_threads *threads = NULL;
+    if (dnspy_nargs("fourier_mix", nargs, 4, 4) < 0 ||
+        kernels_threads(module, args[2], &threads) < 0 ||
+        kernels_level(module, args[3], &isa) < 0) {
+        return NULL;
+    }
+    PyArrayObject *x = dnspy_want(args[0], "x", NPY_FLOAT32, 3, DNSPY_IN);
+    const dns_fft *rows = x == NULL ? NULL : fft_of(module, PyArray_DIM(x, 1), isa, "rows");
+    const dns_fft *cols = rows == NULL ? NULL : fft_of(module, PyArray_DIM(x, 2), isa, "columns");
+    PyArrayObject *y =
+        cols == NULL ? NULL
+                     : dnspy_want_shape(args[1], "out", NPY_FLOAT32, 3, PyArray_DIMS(x), DNSPY_OUT);
+    if (y == NULL || kernels_same_or_apart(x, y) < 0) {
+        return NULL;
+    }
+    kernels_state *st = PyModule_GetState(module);
+    size_t got = 0;
+    void *ws =
+        kernels_ws_take(st, dns_fourier_workspace(rows, cols, dns_threads_count(threads)), &got);
+    if (ws == NULL) {
+        return NULL;
+    }
+    const ptrdiff_t d = PyArray_DIM(x, 2);
+    const size_t matrix = (size_t)d << dns_fft_log2n(rows);
+    const float *from = PyArray_DATA(x);
+    float *to = PyArray_DATA(y);
+    KERNELS_BEGIN_LONG(PyArray_NBYTES(x));
+    for (size_t b = 0; b < (size_t)PyArray_DIM(x, 0); b++) {
+        dns_fourier_mix(rows, cols, from + b * matrix, d, to + b * matrix, d, ws, threads);
+    }
+    KERNELS_END_LONG
+    kernels_ws_give(st, ws, got);
+    Py_RETURN_NONE;
+}
+
 PyMethodDef kernels_fft_methods[] = {
     DNSPY_FAST(fft_rows),
     DNSPY_FAST(fft_columns),
+    DNSPY_FAST(fourier_mix),
     {NULL, NULL, 0, NULL},
 };

@@ -5,7 +5,7 @@ multiplies many times: ``plan @ X``, ``plan.matmul(X)``, ``plan.linear(x)``. :fu
 what this CPU could do at best.
 
 **Transforms.** :func:`fft` and :func:`fwht` transform along an axis, by Fourier and by Walsh-Hadamard; :func:`ovsf`
-generates filters by the latter.
+generates filters by the latter, and :func:`fourier_mix` mixes tokens by the former.
 
 **Counts.** A *mask* holds one bit per value, set where the value counts as non-zero: ``|x| > eps``, or NaN (so ``-0.0``
 is zero). Rows of ``W`` values are packed into ``ceil(W / 64)`` words of uint64; column ``j`` is bit ``j % 64`` of word
@@ -42,7 +42,7 @@ from dnnsched.kernels._counts import (
 )
 from dnnsched.kernels._csr import csr
 from dnnsched.kernels._dense import dense
-from dnnsched.kernels._fft import fft
+from dnnsched.kernels._fft import fft, fourier_mix
 from dnnsched.kernels._fwht import fwht, ovsf
 from dnnsched.kernels._int8 import Int8Plan, int8
 from dnnsched.kernels._machine import Cost, Machine, machine, roofline
@@ -81,6 +81,7 @@ __all__ = [
     "dense",
     "density",
     "fft",
+    "fourier_mix",
     "fwht",
     "int8",
     "layer_weight_counts",

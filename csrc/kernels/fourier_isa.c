@@ -1,0 +1,167 @@
+/* Fourier mixing of real matrices, compiled per instruction-set level.
+ *
+ * Only the even part e[r][c] = (x[r][c] + x[-r][-c]) / 2 (indices modulo L and d) contributes to
+ * y = Re(F_L F_d x), and F_L F_d e is real: y itself. Three symmetries leave a quarter of the work
+ * of a complex transform of L x d:
+ *
+ * - e has real columns, so two columns a and b are one transform Z of a + i b:
+ *   A[i] = (Z[i] + conj Z[-i]) / 2, B[i] = (Z[i] - conj Z[-i]) / 2i, needed for i <= L / 2;
+ * - E[i][-c] = conj E[i][c], so columns c <= d / 2 are enough;
+ * - rows i of the result are real, so rows i and k are one transform of w = E[i] + i E[k], with
+ *   w[-c] = conj(E[i][c] - i E[k][c]), whose parts are the rows of y; and y[-i][-c] = y[i][c].
+ *
+ * Columns are tiles of the transform between vectors: lanes are columns, no shuffles but one
+ * reversal for e. That makes L d (log2 L + log2 d) 5 / 4 operations, one reading of x, one writing
+ * of y, and L d / 2 floats written and read between.
+ */
+#include "kernels/fourier_internal.h"
+
+#include <stdbool.h>
+
+#include "kernels/vec_complex.h"
+
+/* A quarter of x[r][c ...] + x[-r][-c ...], `count` lanes of it, the others zero. */
+static inline vs
+even(const fourier_job *job, size_t r, size_t c, size_t count)
+{
+    const size_t rows = (size_t)1 << job->rows->log2n;
+    const size_t d = (size_t)1 << job->cols->log2n;
+    const float *here = job->x + (ptrdiff_t)r * job->ldx + c;
+    const float *there = job->x + (ptrdiff_t)((rows - r) & (rows - 1)) * job->ldx;
+    if (count >= VS_LANES) {
+        const float *back = there + d - c - (VS_LANES - 1);
+        vs sum = vs_load(here);
+        if (c == 0) { /* -0 is 0, at the row's other end */
+            sum = vs_add(sum, vs_load_mask(there, vs_first(1)));
+            sum = vs_add(sum, vs_reverse(vs_load_mask(back, vs_first(VS_LANES - 1))));
+        }
+        else {
+            sum = vs_add(sum, vs_reverse(vs_load(back)));
+        }
+        return vs_mul(vs_set(0.25F), sum);
+    }
+    float lanes[VS_LANES] = {0};
+    for (size_t i = 0; i < count; i++) {
+        lanes[i] = 0.25F * (here[i] + there[(d - c - i) & (d - 1)]);
+    }
+    return vs_load(lanes);
+}
+
+/* `count` columns from c on of w = a + i b, and their mirror images conj(a - i b). */
+static inline void
+put(float *w, size_t d, size_t c, size_t count, vc a, vc b)
+{
+    const vc sum = {vs_sub(a.re, b.im), vs_add(a.im, b.re)};
+    const vc mirror = {vs_add(a.re, b.im), vs_sub(b.re, a.im)};
+    if (count >= VS_LANES) {
+        vc_store_pairs(w + 2 * c, sum, VS_LANES);
+        vc_store_pairs(w + 2 * (d - c - (VS_LANES - 1)), vc_reverse(mirror),
+                       c == 0 ? VS_LANES - 1 : VS_LANES);
+        return;
+    }
+    float pairs[VC_FLOATS];
+    vc_store_pairs(w + 2 * c, sum, count);
+    vc_store_pairs(pairs, mirror, VS_LANES);
+    for (size_t i = c == 0 ? 1 : 0; i < count; i++) {
+        memcpy(w + 2 * (d - c - i), pairs + 2 * i, 2 * sizeof *w);
+    }
+}
+
+/* Twice the spectra a and b of two columns at frequency i of n, from that of a + i b. */
+static inline void
+split(const float *u, size_t i, size_t n, vc *a, vc *b)
+{
+    const vc p = vc_load(u + i * VC_FLOATS);
+    const vc q = vc_load(u + ((n - i) & (n - 1)) * VC_FLOATS);
+    *a = (vc){vs_add(p.re, q.re), vs_sub(p.im, q.im)};
+    *b = (vc){vs_add(p.im, q.im), vs_sub(q.re, p.re)};
+}
+
+static void
+columns(const fourier_job *job, size_t c, float *tiles)
+{
+    const size_t n = (size_t)1 << job->rows->log2n;
+    const size_t d = (size_t)1 << job->cols->log2n;
+    const size_t count = d / 2 + 1 - c;
+    const size_t beyond = count > VS_LANES ? count - VS_LANES : 0;
+    float *u = tiles + n * VC_FLOATS;
+    for (size_t r = 0; r < n; r++) {
+        const vc v = {even(job, r, c, count), even(job, r, c + VS_LANES, beyond)};
+        vc_store(tiles + r * VC_FLOATS, v);
+    }
+    job->rows->ops->tile(job->rows, tiles, u);
+    for (size_t j = 0; j <= n / 4; j++) {
+        const vs zero = vs_set(0.0F);
+        vc a[2];
+        vc b[2] = {{zero, zero}, {zero, zero}};
+        split(u, 2 * j, n, &a[0], &a[1]);
+        if (j < n / 4) {
+            split(u, 2 * j + 1, n, &b[0], &b[1]);
+        }
+        float *w = job->w + j * job->pitch;
+        put(w, d, c, count, a[0], b[0]);
+        if (beyond > 0) {
+            put(w, d, c + VS_LANES, beyond, a[1], b[1]);
+        }
+    }
+}
+
+/* A row of y at frequency i, and row -i, from v[k ...]. */
+static inline void
+put_row(const fourier_job *job, size_t i, size_t k, vs v)
+{
+    const size_t n = (size_t)1 << job->rows->log2n;
+    const size_t d = (size_t)1 << job->cols->log2n;
+    float *y = job->y + (ptrdiff_t)i * job->ldy;
+    vs_store(y + k, v);
+    if (i == 0 || i == n / 2) {
+        return;
+    }
+    y = job->y + (ptrdiff_t)(n - i) * job->ldy;
+    vs_store_part(y + d - k - (VS_LANES - 1), vs_reverse(v), k == 0 ? VS_LANES - 1 : VS_LANES);
+    if (k == 0) {
+        vs_store_mask(y, v, vs_first(1));
+    }
+}
+
+/* The same for rows shorter than a vector. */
+static void
+put_short(const fourier_job *job, size_t i, const float *z)
+{
+    const size_t n = (size_t)1 << job->rows->log2n;
+    const size_t d = (size_t)1 << job->cols->log2n;
+    for (size_t k = 0; k < d; k++) {
+        job->y[(ptrdiff_t)i * job->ldy + (ptrdiff_t)k] = z[2 * k];
+        job->y[(ptrdiff_t)((n - i) & (n - 1)) * job->ldy + (ptrdiff_t)((d - k) & (d - 1))] =
+            z[2 * k];
+    }
+}
+
+static void
+unpack(const fourier_job *job, size_t j, const float *z)
+{
+    const size_t n = (size_t)1 << job->rows->log2n;
+    const size_t d = (size_t)1 << job->cols->log2n;
+    const bool both = j < n / 4;
+    if (d < VS_LANES) {
+        put_short(job, 2 * j, z);
+        if (both) {
+            put_short(job, 2 * j + 1, z + 1);
+        }
+        return;
+    }
+    for (size_t k = 0; k < d; k += VS_LANES) {
+        const vc v = vc_load_pairs(z + 2 * k, VS_LANES);
+        put_row(job, 2 * j, k, v.re);
+        if (both) {
+            put_row(job, 2 * j + 1, k, v.im);
+        }
+    }
+}
+
+extern const dns_fourier_ops DNS_ISA_FN(dns_fourier_ops);
+const dns_fourier_ops DNS_ISA_FN(dns_fourier_ops) = {
+    .isa = DNS_ISA_VALUE,
+    .columns = columns,
+    .unpack = unpack,
+};
