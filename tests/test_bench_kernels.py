@@ -9,7 +9,7 @@ import dnnsched as ds
 from dnnsched import cli, kernels
 from dnnsched.kernels import _bench, _clock
 
-SMALL = {"shapes": {"a": (8, 16, 4), "b": (16, 8, 4)}, "sparsities": (0.5, 0.9), "repeats": 1, "bits_size": 64}
+SMALL = {"shapes": {"a": (8, 16, 4), "b": (4, 2, 6, 5, 3)}, "sparsities": (0.5, 0.9), "repeats": 1, "bits_size": 64}
 
 
 @pytest.fixture
@@ -24,16 +24,18 @@ def clock(monkeypatch):
                         lambda measure, isa: kernels.Machine(isa, 1e9, (1e9,) * 4, (1,) * 3))
 
 
-@pytest.mark.parametrize("pattern", _bench.PATTERNS)
-@pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize(("pattern", "sparsity"), [
+    *((p, s) for p in _bench.PATTERNS if p != "n:m" for s in (0.0, 0.5, 0.9, 1.0)), *(("n:m", s) for s in _bench.NM)])
 def test_patterns_have_exact_counts(pattern, sparsity):
-    w = _bench.pattern_weights(40, 50, sparsity, pattern)
+    w = _bench.pattern_weights(40, 64, sparsity, pattern)
     assert w.dtype == np.float32
     assert np.count_nonzero(w) == round((1 - sparsity) * w.size)
 
 
 def test_patterns_are_what_they_say():
-    uniform, gaussian, skewed = (_bench.pattern_weights(200, 300, 0.8, p) for p in _bench.PATTERNS)
+    uniform, gaussian, skewed, block = (_bench.pattern_weights(200, 300, 0.8, p) for p in tuple(_bench.PATTERNS)[:4])
+    assert np.unique((block.reshape(50, 4, 300) != 0).sum(axis=1)).tolist() == [0, 4]
+    assert ((_bench.pattern_weights(20, 64, 0.875, "n:m").reshape(20, 8, 8) != 0).sum(axis=2) == 1).all()
     kept = np.abs(gaussian[gaussian != 0])
     assert kept.min() > 1.2  # the largest fifth of normal magnitudes: above 1.28
     assert np.abs(uniform[uniform != 0]).min() < 0.01
@@ -44,11 +46,14 @@ def test_patterns_are_what_they_say():
 def test_every_point_is_there(clock):
     record = kernels.bench(**SMALL)
     levels = [x for x in ds.config.runnable_isa_levels() if x in ("generic", "avx2", "avx512")]
-    assert len(record["sparsity"]) == 2 * len(levels) * (1 + 3 * 2)
+    products, convolutions = ([r for r in record["sparsity"] if r["layer"] == x] for x in ("product", "convolution"))
+    assert len(products) == len(levels) * (1 + 4 * 2 + 3)  # n:m has three points between 0.5 and 0.9
+    assert len(convolutions) == len(levels) * (1 + 3 * 2)
     assert set(record["machine"]) == set(levels)
-    assert {(r["format"], r["pattern"]) for r in record["sparsity"]} == {("dense", "none"), ("csr", "uniform"),
-                                                                        ("csr", "gaussian"), ("csr", "channel-skewed")}
-    assert bool(record["bits"]) != bool(record["skipped"])
+    csr = {("dense", "none"), ("csr", "uniform"), ("csr", "gaussian"), ("csr", "channel-skewed")}
+    assert {(r["format"], r["pattern"]) for r in convolutions} == csr
+    assert {(r["format"], r["pattern"]) for r in products} == {*csr, ("bsr", "block 4x1"), ("nm", "n:m")}
+    assert len(record["bits"]) == 4 * len(levels)
     assert record["noisy"] == 0
     assert json.loads(json.dumps(record)) == record
     assert "no slower than dense" in _bench.text(record)
@@ -111,9 +116,9 @@ def test_figure_of_bits():
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"plot": True}, "plot: expected an output folder"), ({"isa": ["sse"]}, "isa: expected one of"),
-    ({"patterns": ("random",)}, "patterns: expected some of uniform, gaussian, channel-skewed, got 'random'"),
+    ({"patterns": ("random",)}, "patterns: expected some of uniform, gaussian, .* n:m, got 'random'"),
+    ({"shapes": {"x": (1, 2)}}, "shapes: 'x': expected 3 or 5 extents"),
     ({"sparsities": (1.5,)}, "sparsities: expected"), ({"repeats": 0}, "repeats: expected an integer >= 1"),
-    ({"formats": ("coo",)}, "formats: expected one of 'dense', 'csr'"),
 ])
 def test_bad_arguments_are_named(options, message):
     with pytest.raises(ValueError, match=message):

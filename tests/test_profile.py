@@ -157,24 +157,30 @@ def test_cost_model_chooses_by_density():
     x = np.random.default_rng(1).standard_normal((512, 3)).astype(np.float32)
     np.testing.assert_allclose(plan @ x, np.maximum(sparse @ x + 1, 0), rtol=1e-4, atol=1e-4)
     assert kernels.autotune(sparse, 256, ("dense",)).format == "dense"
-    chosen = []
+    chosen, blocks = [], []
     for density in np.linspace(0.02, 1, 25):
-        chosen.append(kernels.autotune(np.where(kernels.prune(w, density), w, 0), 256, machine=MACHINE).format)
+        pruned = np.where(kernels.prune(w, density), w, 0)
+        chosen.append(kernels.autotune(pruned, 256, ("dense", "csr"), machine=MACHINE).format)
+        pruned = np.where(kernels.prune(w, density, "block", block=(4, 1)), w, 0)
+        blocks.append(kernels.autotune(pruned, 256, machine=MACHINE).format)
     assert chosen == sorted(chosen)  # csr up to a density, dense from there on
+    assert blocks == sorted(blocks)
+    assert set(blocks) == {"bsr", "dense"}
 
 
 def test_measured_choice_is_recorded_and_replayed(monkeypatch):
-    order = iter((3e-6, 1e-6))
+    order = iter((3e-6, 1e-6, 2e-6))
     monkeypatch.setattr(_clock, "times", lambda function, repeats: np.full(repeats, next(order)))
     w, record = np.eye(8, dtype=np.float32), {}
     assert kernels.autotune(w, 4, measure=True, record=record).format == "csr"
     (key, held), = json.loads(json.dumps(record)).items()
-    assert held == {"format": "csr", "seconds": {"dense": pytest.approx(3e-6), "csr": pytest.approx(1e-6)}}
+    seconds = {"dense": pytest.approx(3e-6), "csr": pytest.approx(1e-6), "bsr": pytest.approx(2e-6)}
+    assert held == {"format": "csr", "seconds": seconds}
     assert key.startswith("8x8 nnz 8, 4 columns")
     record[key]["format"] = "dense"
     assert kernels.autotune(w, 4, measure=True, record=record).format == "dense"  # the clock has run out
     record[key] = "csr"
-    with pytest.raises(ValueError, match=r"record: '8x8 nnz 8.*expected a 'format' of dense, csr"):
+    with pytest.raises(ValueError, match=r"record: '8x8 nnz 8.*expected a 'format' of dense, csr, bsr"):
         kernels.autotune(w, 4, measure=True, record=record)
 
 

@@ -7,15 +7,16 @@ import numpy as np
 from dnnsched import config
 from dnnsched._arrays import check_choice, check_int
 from dnnsched.kernels import _clock, _common, _machine
+from dnnsched.kernels._bsr import bsr
 from dnnsched.kernels._csr import csr
 from dnnsched.kernels._dense import dense
 
 #: Formats that hold any matrix, by name.
-FORMATS = {"dense": dense, "csr": csr}
+FORMATS = {"dense": dense, "csr": csr, "bsr": bsr}
 
 # Fraction of the roofline that a format's kernel attains, with at least _WIDE vectors and with fewer. Set by judgement
 # from one run on a busy machine (AVX-512, Sapphire Rapids), not calibrated; only their ratios decide.
-_ATTAINED = {"dense": (0.85, 0.9), "csr": (0.65, 0.2)}
+_ATTAINED = {"dense": (0.85, 0.9), "csr": (0.65, 0.2), "bsr": (0.75, 0.4)}
 _WIDE = 8
 _REPEATS = 7
 
@@ -88,8 +89,8 @@ class Candidates:
         return best
 
 
-def autotune(W, n, formats=("dense", "csr"), measure=False, *, bias=None, act=None, rows=False, threads=1, machine=None,
-             record=None, isa=None):
+def autotune(W, n, formats=("dense", "csr", "bsr"), measure=False, *, bias=None, act=None, rows=False, threads=1,
+             machine=None, record=None, isa=None):
     """Pack a matrix in the format that multiplies fastest.
 
     Parameters
@@ -98,7 +99,7 @@ def autotune(W, n, formats=("dense", "csr"), measure=False, *, bias=None, act=No
     n : int
         Vectors of an execution, >= 1.
     formats : sequence of str
-        Candidates; of equal ones the first wins.
+        Candidates; of equal ones the first wins. ``"bsr"`` has blocks of 4 x 1.
     measure : bool
         False: by a cost model, the same choice at every call. True: by timing each candidate on this CPU.
     bias, act, isa
@@ -125,8 +126,8 @@ def autotune(W, n, formats=("dense", "csr"), measure=False, *, bias=None, act=No
     Notes
     -----
     The cost model is the :func:`~dnnsched.kernels.roofline` of ``plan.cost(n)`` over the fraction of it that the
-    format's kernel is taken to attain (a judgement, not a calibration): 0.85 dense and 0.65 CSR; 0.9 and 0.2 below
-    eight vectors.
+    format's kernel is taken to attain (a judgement, not a calibration): 0.85 dense, 0.65 CSR and 0.75 BSR; 0.9, 0.2
+    and 0.4 below eight vectors.
     """
     check_int(n, "n", 1)
     check_int(threads, "threads", 1, 256)

@@ -1,6 +1,7 @@
 """Figures of kernels: time over sparsity with the dense line, time over bits, layers measured beside modelled."""
 
 import numpy as np
+from matplotlib.ticker import LogLocator, NullLocator
 
 from dnnsched.viz import style
 
@@ -69,13 +70,16 @@ def crossover(rows, width=2.35, height=2.0):
                 panel = [r for r in rows if r["isa"] == level and r["shape"] == shape]
                 _panel(axes[i, j], panel, lines)
                 if i == 0:
-                    axes[i, j].set_title("{shape}\n{m} x {k} x {n}".format(**panel[0]))
+                    axes[i, j].set_title("{shape}\n{layer} {m} x {k} x {n}".format(**panel[0]))
                 if j == 0:
                     axes[i, j].set_ylabel(f"{level}\ntime (us)")
                 if i == len(levels) - 1:
                     axes[i, j].set_xlabel("sparsity (fraction of zeros)")
-        handles, names = axes[0, 0].get_legend_handles_labels()
-        made.legend(handles, names, loc="outside lower center", ncols=min(len(names), 5))
+        labels = {}
+        for ax in axes.flat:
+            labels.update(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
+        names, handles = list(labels), list(labels.values())
+        made.legend(handles, names, loc="outside lower center", ncols=min(len(names), 6))
     return made
 
 
@@ -89,6 +93,9 @@ def _panel(ax, panel, lines):
                     marker=MARKERS[number % len(MARKERS)], label=f"{line[0]}, {line[1]}", markersize=3.5,
                     markeredgecolor="white", markeredgewidth=0.4)
     ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_locator(NullLocator())
     ax.set_xlim(0.45, 1.0)
 
 
