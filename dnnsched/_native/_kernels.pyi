@@ -237,3 +237,18 @@ def softmax_rows(
 def softmax_segments(
     x: NDArray[np.float32], out: NDArray[np.float32], offsets: NDArray[np.int64], threads: int, isa: int, /
 ) -> int: ...
+
+# patterns and sampled products
+def pattern_new(indptr: NDArray[np.int64], indices: NDArray[np.int64], heads: int, cols: int, /) -> object: ...
+def pattern_info(pattern: object, /) -> tuple[int, int, int, int, int]: ...
+def pattern_unpack(pattern: object, indptr: NDArray[np.int64], indices: NDArray[np.int64], /) -> None: ...
+def sddmm(
+    q: NDArray[np.float32],
+    k: NDArray[np.float32],
+    pattern: object,
+    scale: float,
+    out: NDArray[np.float32],
+    threads: int,
+    isa: int,
+    /,
+) -> None: ...

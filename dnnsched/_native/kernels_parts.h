@@ -14,6 +14,7 @@
 #include "dns/fft.h"
 #include "dns/mem.h"
 #include "dns/plan.h"
+#include "dns/sddmm.h"
 #include "dns/threads.h"
 
 /* Method tables, one per kernels_<family>.c; kernelsmodule.c adds them all. */
@@ -32,6 +33,7 @@ extern PyMethodDef kernels_nbp_methods[];
 extern PyMethodDef kernels_nm_methods[];
 extern PyMethodDef kernels_plan_methods[];
 extern PyMethodDef kernels_rowstats_methods[];
+extern PyMethodDef kernels_sddmm_methods[];
 extern PyMethodDef kernels_softmax_methods[];
 extern PyMethodDef kernels_tree_methods[];
 
@@ -90,5 +92,8 @@ PyObject *kernels_plan_capsule(PyObject *module, dns_plan *plan);
 /* The plan of a capsule argument, a matrix's or a convolution's; NULL with TypeError. */
 dns_plan *kernels_plan(PyObject *capsule);
 dns_plan *kernels_conv(PyObject *capsule);
+
+/* The pattern of a capsule argument; NULL with TypeError. */
+const dns_pattern *kernels_pattern(PyObject *capsule);
 
 #endif

@@ -53,6 +53,7 @@ from dnnsched.kernels._profile import profile
 from dnnsched.kernels._prune import PATTERNS, prune
 from dnnsched.kernels._quantize import Quantized, quantize
 from dnnsched.kernels._rowstats import RowStats, rowstats
+from dnnsched.kernels._sddmm import Pattern, pattern, sddmm
 from dnnsched.kernels._softmax import softmax
 from dnnsched.kernels._tree import Tree, tree
 
@@ -64,6 +65,7 @@ __all__ = [
     "Machine",
     "MatPlan",
     "NestedPlan",
+    "Pattern",
     "Quantized",
     "RowStats",
     "Tree",
@@ -90,6 +92,7 @@ __all__ = [
     "nm",
     "ovsf",
     "pack_mask",
+    "pattern",
     "popcount",
     "profile",
     "prune",
@@ -97,6 +100,7 @@ __all__ = [
     "roofline",
     "row_any",
     "rowstats",
+    "sddmm",
     "softmax",
     "tree",
     "unpack_mask",

@@ -1,0 +1,147 @@
+/* Patterns from any arrays: refused with a message, or sampled at every level with values that
+ * agree with a plain loop, and unpacked into what came in. */
+#include "dns/sddmm.h"
+#include "producer.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { MAX_ROWS = 300, MAX_COLS = 700, MAX_NNZ = 4096, MAX_DEPTH = 40 };
+
+typedef struct structure {
+    size_t heads, rows, cols, nnz, depth;
+    int64_t indptr[MAX_ROWS + 1];
+    int64_t indices[MAX_NNZ];
+} structure;
+
+static void
+require(int ok)
+{
+    if (!ok) {
+        abort();
+    }
+}
+
+/* Mostly well-formed rows, so that patterns get made; `wild` numbers break some. */
+static void
+read_structure(fuzz_in *in, structure *s)
+{
+    s->heads = (size_t)fuzz_int(in, 1, 3);
+    s->rows = (size_t)fuzz_int(in, 0, MAX_ROWS / 3);
+    s->cols = (size_t)fuzz_int(in, 0, MAX_COLS);
+    s->depth = (size_t)fuzz_int(in, 0, MAX_DEPTH);
+    const int64_t wild = fuzz_int(in, 0, 255);
+    const size_t all = s->heads * s->rows;
+    for (size_t i = 0; i < all; i++) {
+        s->indptr[i] = (int64_t)s->nnz;
+        int64_t column = fuzz_int(in, 0, 40);
+        for (int64_t k = fuzz_int(in, 0, 63);
+             k > 0 && s->nnz < MAX_NNZ && column < (int64_t)s->cols; k--) {
+            s->indices[s->nnz++] = column;
+            column += 1 + fuzz_int(in, 0, 15);
+        }
+    }
+    s->indptr[all] = (int64_t)s->nnz;
+    if (wild > 250 && all > 0) {
+        s->indptr[(size_t)fuzz_int(in, 0, (int64_t)all)] = (int64_t)fuzz_bytes(in, 8);
+    }
+    if (wild > 240 && s->nnz > 0) {
+        s->indices[fuzz_int(in, 0, (int64_t)s->nnz - 1)] = (int64_t)fuzz_bytes(in, 8);
+    }
+}
+
+static void
+check_values(const structure *s, const dns_sddmm *c)
+{
+    for (size_t i = 0; i < s->heads * s->rows; i++) {
+        for (int64_t e = s->indptr[i]; e < s->indptr[i + 1]; e++) {
+            const size_t j = i / s->rows * s->cols + (size_t)s->indices[e];
+            double sum = 0.0;
+            double size = 1e-30;
+            for (size_t t = 0; t < s->depth; t++) {
+                const double p = (double)c->q[i * s->depth + t] * (double)c->k[j * s->depth + t];
+                sum += p;
+                size += fabs(p);
+            }
+            const double bound = 2.0 * (double)(s->depth + 2) * 0x1p-24 * size;
+            require(fabs((double)c->values[e] - sum) <= bound);
+        }
+    }
+}
+
+static void
+sample(const structure *s, const dns_pattern *pattern)
+{
+    const size_t n_q = s->heads * s->rows * s->depth;
+    const size_t n_k = s->heads * s->cols * s->depth;
+    float *q = malloc((n_q + 1) * sizeof *q);
+    float *k = malloc((n_k + 1) * sizeof *k);
+    float *values = malloc((s->nnz + 1) * sizeof *values);
+    require(q != NULL && k != NULL && values != NULL);
+    for (size_t i = 0; i < n_q; i++) {
+        q[i] = (float)(i % 17) / 8.0F - 1.0F;
+    }
+    for (size_t i = 0; i < n_k; i++) {
+        k[i] = (float)(i % 23) / 8.0F - 1.5F;
+    }
+    const ptrdiff_t depth = (ptrdiff_t)s->depth;
+    const dns_sddmm c = {.batch = s->heads,
+                         .depth = s->depth,
+                         .q = q,
+                         .ldq = depth,
+                         .q_step = (ptrdiff_t)s->rows * depth,
+                         .k = k,
+                         .ldk = depth,
+                         .k_step = (ptrdiff_t)s->cols * depth,
+                         .scale = 1.0F,
+                         .values = values};
+    for (int isa = DNS_ISA_GENERIC; isa <= (int)DNS_ISA_AVX512 && isa <= (int)dns_isa_detect();
+         isa++) {
+        size_t bytes = 0;
+        require(dns_sddmm_workspace(pattern, &c, (dns_isa)isa, 1, &bytes, NULL) == DNS_OK);
+        void *ws = dns_mem_new(NULL, bytes, 1);
+        require(ws != NULL);
+        dns_sddmm_execute(pattern, &c, (dns_isa)isa, NULL, ws);
+        check_values(s, &c);
+        dns_mem_free(NULL, ws, bytes, 1);
+    }
+    free(values);
+    free(k);
+    free(q);
+}
+
+static void
+give_back(const structure *s, const dns_pattern *pattern)
+{
+    structure *back = calloc(1, sizeof *back);
+    require(back != NULL);
+    dns_pattern_unpack(pattern, back->indptr, back->indices);
+    require(memcmp(back->indptr, s->indptr, sizeof s->indptr) == 0);
+    require(memcmp(back->indices, s->indices, sizeof s->indices) == 0);
+    free(back);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_in in = {data, size};
+    structure *s = calloc(1, sizeof *s);
+    require(s != NULL);
+    read_structure(&in, s);
+    dns_pattern *pattern = NULL;
+    dns_error err;
+    const dns_status status = dns_pattern_create(s->heads, s->rows, s->cols, s->indptr, s->indices,
+                                                 s->nnz, NULL, &pattern, &err);
+    if (status == DNS_OK) {
+        sample(s, pattern);
+        give_back(s, pattern);
+        dns_pattern_destroy(pattern);
+    }
+    else {
+        require(status == DNS_ERR_FORMAT && err.index >= 0 && err.message[0] != '\0');
+    }
+    free(s);
+    return 0;
+}
