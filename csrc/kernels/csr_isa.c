@@ -27,6 +27,7 @@
  */
 #include "kernels/csr_internal.h"
 #include "kernels/panel_f32.h"
+#include "kernels/vec_gather.h"
 #include "kernels/vec_transpose.h"
 
 enum { NV = 4, AHEAD = 1024 /* bytes of a stream */ };
@@ -163,13 +164,7 @@ spmm(const csr_run *r)
 static inline vs
 add_gathered(const float *x, const uint16_t *columns, const float *values, vs acc)
 {
-#if VS_LANES == 16
-    const __m512i at = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)columns));
-    return vs_fma(vs_load(values), _mm512_i32gather_ps(at, x, sizeof *x), acc);
-#else
-    const __m256i at = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)columns));
-    return vs_fma(vs_load(values), _mm256_i32gather_ps(x, at, sizeof *x), acc);
-#endif
+    return vs_fma(vs_load(values), vs_gather(x, columns), acc);
 }
 
 /* The first `steps` steps of a slice, which hold weights of all its rows. */

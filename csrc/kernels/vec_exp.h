@@ -14,6 +14,15 @@
  *
  * with the series of atanh up to the ninth power: for normal x > 0, absolute error <= 2e-7 + 1e-7
  * ln x; anything for other x.
+ *
+ * The functions of recurrent gates take t = -|x| or -2 |x|, split as above, and
+ * p = exp(r) - 1 = r + r^2 q(r) with q of degree 5, so that nothing is cancelled near zero:
+ *
+ *     sigmoid(x) = (x < 0 ? e : 1) / (1 + e),   e = 2^n (1 + p)
+ *     tanh(x) = -m / (2 + m) with the sign of x,   m = exp(-2 |x|) - 1 = 2^n p + (2^n - 1)
+ *
+ * Sigmoid within 2 units in the last place, where it is below 2^-126 within 2^-126; tanh within 3,
+ * odd, -0 included; infinities saturate, NaN stays NaN.
  */
 #ifndef DNS_VEC_EXP_H
 #define DNS_VEC_EXP_H
@@ -52,6 +61,13 @@ static inline vs
 vs_shift23(vs t)
 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t), 23));
+}
+/* The magnitude of a with the sign of b. */
+static inline vs
+vs_sign(vs a, vs b)
+{
+    const vs sign = vs_set(-0.0F);
+    return _mm512_or_ps(_mm512_andnot_ps(sign, a), _mm512_and_ps(sign, b));
 }
 /* x = mantissa * 2^exponent, mantissa in [1, 2), for normal x > 0. */
 static inline vs
@@ -92,6 +108,12 @@ static inline vs
 vs_shift23(vs t)
 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(t), 23));
+}
+static inline vs
+vs_sign(vs a, vs b)
+{
+    const vs sign = vs_set(-0.0F);
+    return _mm256_or_ps(_mm256_andnot_ps(sign, a), _mm256_and_ps(sign, b));
 }
 static inline vs
 vs_exponent(vs x)
@@ -146,6 +168,11 @@ vs_shift23(vs t)
 {
     typedef uint32_t words __attribute__((vector_size(16)));
     return (vs)((words)t << 23);
+}
+static inline vs
+vs_sign(vs a, vs b)
+{
+    return (vs)(((vs_bits_)a & 0x7fffffff) | ((vs_bits_)b & ~0x7fffffff));
 }
 static inline vs
 vs_exponent(vs x)
@@ -229,6 +256,52 @@ vs_log(vs x)
     p = vs_fma(p, q, vs_set(2.0F / 3.0F));
     p = vs_fma(p, q, vs_set(2.0F));
     return vs_fma(e, vs_set(0.693147181F), vs_mul(p, s));
+}
+
+/* 2^n and p = exp(r) - 1 for -88 <= t <= 0. */
+static inline vs
+vs_exp_parts(vs t, vs *p)
+{
+    const vs magic = vs_set(12582912.0F + 127.0F);
+    const vs k = vs_fma(t, vs_set(1.44269504F), magic);
+    const vs n = vs_sub(k, magic);
+    const vs r = vs_fma(n, vs_set(-1.4286068e-6F), vs_fma(n, vs_set(-0.69314575F), t));
+    vs q = vs_fma(r, vs_set(1.9914166e-4F), vs_set(1.3941006e-3F));
+    q = vs_fma(q, r, vs_set(8.333273e-3F));
+    q = vs_fma(q, r, vs_set(4.1666355e-2F));
+    q = vs_fma(q, r, vs_set(0.16666667F));
+    q = vs_fma(q, r, vs_set(0.5F));
+    *p = vs_fma(vs_mul(r, r), q, r);
+    return vs_shift23(k);
+}
+
+static inline vs
+vs_sigmoid(vs x)
+{
+    const vs zero = vs_set(0.0F);
+    const vs one = vs_set(1.0F);
+    vs p;
+    const vs s = vs_exp_parts(vs_exp_floor(vs_sign(x, vs_set(-1.0F))), &p);
+    const vs e = vs_fma(s, p, s);
+    const vs e_low = vs_fma(s, p, vs_sub(s, e)); /* what the rounding of e dropped */
+    const vs d = vs_add(one, e);
+    const vs d_low = vs_add(vs_sub(e, vs_sub(d, one)), e_low);
+    const vs top = vs_if_gt(zero, x, e, one);
+    const vs top_low = vs_if_gt(zero, x, e_low, zero);
+    const vs q = vs_div(top, d);
+    const vs left = vs_fma(vs_sub(zero, q), d, top);
+    const vs rest = vs_add(left, vs_sub(top_low, vs_mul(q, d_low)));
+    return vs_fma(rest, vs_if_gt(zero, x, vs_sub(one, q), q), q); /* 1 / d is q or 1 - q */
+}
+
+static inline vs
+vs_tanh(vs x)
+{
+    vs p;
+    const vs t = vs_mul(vs_set(2.0F), vs_sign(x, vs_set(-1.0F)));
+    const vs s = vs_exp_parts(vs_exp_floor(t), &p);
+    const vs m = vs_fma(s, p, vs_sub(s, vs_set(1.0F)));
+    return vs_sign(vs_div(m, vs_add(vs_set(2.0F), m)), x);
 }
 
 #endif

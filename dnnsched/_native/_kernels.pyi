@@ -165,6 +165,73 @@ def ovsf(
     alpha: NDArray[np.float32], index: NDArray[np.int64], length: int, pitch: int, out: NDArray[np.float32], isa: int, /
 ) -> None: ...
 
+# LSTM cells
+def lstm_dense(
+    w: NDArray[np.float32], output_tanh: bool, bias: NDArray[np.float32] | None, isa: int, /
+) -> object: ...
+def lstm_terms(
+    s: NDArray[np.float32],
+    u: NDArray[np.float32],
+    v: NDArray[np.float32],
+    columns: NDArray[np.int32] | None,
+    inputs: int,
+    output_tanh: bool,
+    bias: NDArray[np.float32] | None,
+    isa: int,
+    /,
+) -> object: ...
+def lstm_wrap(gates: object, output_tanh: bool, /) -> object: ...
+def lstm_info(plan: object, /) -> tuple[int, int, int, int, bool]: ...
+def lstm_unpack(
+    plan: object,
+    s: NDArray[np.float32],
+    u: NDArray[np.float32],
+    v: NDArray[np.float32],
+    columns: NDArray[np.int32] | None,
+    /,
+) -> None: ...
+def lstm_step(
+    plan: object,
+    x: NDArray[np.float32],
+    h: NDArray[np.float32],
+    c: NDArray[np.float32],
+    h_out: NDArray[np.float32],
+    c_out: NDArray[np.float32],
+    terms: int,
+    threads: int,
+    /,
+) -> None: ...
+def lstm_gates(
+    plan: object,
+    x: NDArray[np.float32],
+    h: NDArray[np.float32],
+    z: NDArray[np.float32],
+    first: int,
+    stop: int,
+    threads: int,
+    /,
+) -> None: ...
+def lstm_cell(
+    plan: object,
+    z: NDArray[np.float32],
+    c: NDArray[np.float32],
+    h_out: NDArray[np.float32],
+    c_out: NDArray[np.float32],
+    /,
+) -> None: ...
+def lstm_work(
+    plan: object, n: int, terms: int, machine: NDArray[np.float64], out: NDArray[np.float64], /
+) -> None: ...
+def lowrank_terms(
+    w: NDArray[np.float32],
+    s: NDArray[np.float32],
+    u: NDArray[np.float32],
+    v: NDArray[np.float32],
+    columns: NDArray[np.int32],
+    isa: int,
+    /,
+) -> None: ...
+
 # machine
 def roofline(work: NDArray[np.float64], machine: NDArray[np.float64], /) -> float: ...
 def probe_fma(n: int, isa: int, /) -> int: ...

@@ -28,6 +28,7 @@ extern PyMethodDef kernels_dense_methods[];
 extern PyMethodDef kernels_fft_methods[];
 extern PyMethodDef kernels_fwht_methods[];
 extern PyMethodDef kernels_int8_methods[];
+extern PyMethodDef kernels_lstm_methods[];
 extern PyMethodDef kernels_machine_methods[];
 extern PyMethodDef kernels_nbp_methods[];
 extern PyMethodDef kernels_nm_methods[];

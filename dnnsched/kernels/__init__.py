@@ -45,6 +45,7 @@ from dnnsched.kernels._dense import dense
 from dnnsched.kernels._fft import fft, fourier_mix
 from dnnsched.kernels._fwht import fwht, ovsf
 from dnnsched.kernels._int8 import Int8Plan, int8
+from dnnsched.kernels._lstm import LSTMPlan, lstm
 from dnnsched.kernels._machine import Cost, Machine, machine, roofline
 from dnnsched.kernels._nested import NestedPlan, nested
 from dnnsched.kernels._nm import nm
@@ -62,6 +63,7 @@ __all__ = [
     "ConvPlan",
     "Cost",
     "Int8Plan",
+    "LSTMPlan",
     "Machine",
     "MatPlan",
     "NestedPlan",
@@ -87,6 +89,7 @@ __all__ = [
     "fwht",
     "int8",
     "layer_weight_counts",
+    "lstm",
     "machine",
     "nested",
     "nm",
