@@ -14,9 +14,8 @@
 enum {
     GROUP = 128,
     BLOCK_MIN_NNZ = 6,   /* entries per row and block below which blocks grow */
-    BLOCK_BYTES = 40960, /* of a packed block: fits the first cache beside Y */
-    BLOCK_BYTES_SPARSE = 65536,
-    BLOCK_MAX = 1 << 20,           /* columns; keeps offsets below 2^32 */
+    BLOCK_BYTES = 45056, /* of a packed block: fits the first cache beside a few rows of Y */
+    BLOCK_MAX = 1 << 20, /* columns; keeps offsets below 2^32 */
     STREAM_NEAR_BYTES = 512 << 10, /* weights that stay in the second cache */
     BATCH_MAX = 8,
     BATCH_X_BYTES = 512 << 10,
@@ -81,18 +80,19 @@ dns_csr_check(const dns_csr *w, dns_error *err)
     return DNS_OK;
 }
 
-/* Columns of a block: as many as fit the first cache, more when rows are so sparse that loading and
- * storing Y would cost more than X. */
+/* Columns of a block: equal parts of K that fit the first cache, or more columns when rows are so
+ * sparse that loading and storing Y would cost more than X. */
 static size_t
 block_columns(const dns_csr *w, size_t panel)
 {
     const double density = (double)w->nnz / ((double)w->rows * (double)w->cols);
     const size_t pitch = panel * sizeof(float);
-    size_t block = (density < 0.08 ? BLOCK_BYTES_SPARSE : BLOCK_BYTES) / pitch;
-    while (block < BLOCK_MAX && (double)block * density < BLOCK_MIN_NNZ) {
-        block *= 2;
+    size_t most = BLOCK_BYTES / pitch;
+    while (most < BLOCK_MAX && (double)most * density < BLOCK_MIN_NNZ) {
+        most *= 2;
     }
-    return block;
+    const size_t n = (w->cols + most - 1) / most;
+    return n == 0 ? most : (w->cols + n - 1) / n;
 }
 
 /* A pass over the matrix that writes the stream, or only measures it when pairs is NULL. */

@@ -109,6 +109,7 @@ PANEL_INLINE void
 add(const csr_run *r, const csr_entry *e, size_t nv, vs *acc)
 {
     const float *x = (const float *)((const char *)r->x + e->offset);
+    __asm__("" : "+r"(x)); /* one register: an indexed operand splits the multiply-add in two */
     const vs w = vs_set(e->value);
     for (size_t v = 0; v < nv; v++) {
         acc[v] = vs_fma(w, vs_load(x + v * VS_LANES), acc[v]);
