@@ -1,15 +1,16 @@
 /* Butterfly plans: the order of levels, packing of the twiddles in that order, tiles and threads.
  *
- * The levels of a block with strides below LEAF are done leaf by leaf (LEAF rows of the tile stay
- * in the first cache), the longer ones over the whole tile. Levels are taken in twos from the short
- * end within the leaf, and so above it; where their number is odd one level stands alone.
+ * A block's levels are cut evenly into as few parts as the level's code can fuse. The parts with
+ * strides below a leaf's length are done leaf by leaf (LEAF rows of the tile stay in the first
+ * cache), the longer ones over the whole tile, in chunks of rows. Rows come in from x right before
+ * the first step that touches them and go out to y right after the last one.
  */
 #include "kernels/butterfly_internal.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
-enum { LEAF_LOG2 = 6, TILE_MAX = 64, TILE_FLOATS = 1 << 13, MAX_PARTS = 32 };
+enum { LEAF_LOG2 = 8, CHUNK = 16, TILE_MAX = 64, TILE_FLOATS = 1 << 13, MAX_PARTS = 32 };
 
 DNS_OPS_SELECT(dns_butterfly_ops)
 
@@ -35,18 +36,18 @@ typedef struct part {
     unsigned from, to;
 } part;
 
-/* The block's levels cut in ones and twos, ascending; leaves end at a cut. Returns their number. */
+/* The block's levels cut into parts, ascending; returns their number, and that of the parts within
+ * a leaf. */
 static size_t
-parts_of(unsigned log2n, part *parts)
+parts_of(unsigned log2n, unsigned fused, part *parts, size_t *near)
 {
-    size_t count = 0;
+    const unsigned count = (log2n + fused - 1) / fused;
     unsigned at = 0;
-    const unsigned leaf = log2n < LEAF_LOG2 ? log2n : LEAF_LOG2;
-    while (at < log2n) {
-        const unsigned end = at < leaf ? leaf : log2n;
-        const unsigned levels = end - at >= 2 ? 2 : 1;
-        parts[count++] = (part){at, at + levels};
-        at += levels;
+    *near = 0;
+    for (unsigned k = 0; k < count; k++) {
+        parts[k] = (part){at, at + (log2n - at + count - k - 1) / (count - k)};
+        at = parts[k].to;
+        *near += at <= LEAF_LOG2;
     }
     return count;
 }
@@ -54,35 +55,54 @@ parts_of(unsigned log2n, part *parts)
 /* Calls visit for every step of a block, in order. */
 typedef void (*visitor)(void *ctx, const butterfly_step *step);
 
+/* A part over all n rows, in chunks of rows. */
 static void
-visit_part(part p, bool ascending, size_t first, size_t count, visitor visit, void *ctx)
+visit_far(part p, bool ascending, size_t n, visitor visit, void *ctx)
 {
-    const butterfly_step step = {first, count, (size_t)1 << p.from, p.to - p.from == 2, ascending};
-    visit(ctx, &step);
+    const size_t s = (size_t)1 << p.from;
+    const size_t span = (size_t)1 << p.to;
+    const bool top = span == n;
+    for (size_t first = 0; first < n; first += span) {
+        for (size_t from = 0; from < s; from += CHUNK) {
+            const butterfly_step step = {
+                first,           span,          s,         from,
+                from + CHUNK,    p.to - p.from, ascending, top && !ascending,
+                top && ascending};
+            visit(ctx, &step);
+        }
+    }
 }
 
 static void
-visit_block(unsigned log2n, bool ascending, visitor visit, void *ctx)
+visit_block(unsigned log2n, unsigned fused, bool ascending, visitor visit, void *ctx)
 {
     part parts[MAX_PARTS];
+    size_t near;
     const size_t n = (size_t)1 << log2n;
-    const size_t n_parts = parts_of(log2n, parts);
-    const unsigned leaf_log2 = log2n < LEAF_LOG2 ? log2n : LEAF_LOG2;
-    size_t near = 0;
-    while (near < n_parts && parts[near].to <= leaf_log2) {
-        near++;
-    }
+    const size_t n_parts = parts_of(log2n, fused, parts, &near);
+    const size_t leaf = (size_t)1 << (near > 0 ? parts[near - 1].to : 0);
     for (size_t k = n_parts; !ascending && k > near; k--) {
-        visit_part(parts[k - 1], ascending, 0, n, visit, ctx);
+        visit_far(parts[k - 1], ascending, n, visit, ctx);
     }
-    for (size_t first = 0; first < n; first += (size_t)1 << leaf_log2) {
+    for (size_t first = 0; first < n; first += leaf) {
         for (size_t k = 0; k < near; k++) {
-            visit_part(parts[ascending ? k : near - 1 - k], ascending, first,
-                       (size_t)1 << leaf_log2, visit, ctx);
+            const part p = parts[ascending ? k : near - 1 - k];
+            const size_t s = (size_t)1 << p.from;
+            const bool whole = leaf == n;
+            const butterfly_step step = {first,
+                                         leaf,
+                                         s,
+                                         0,
+                                         s,
+                                         p.to - p.from,
+                                         ascending,
+                                         k == 0 && (ascending || whole),
+                                         k == near - 1 && (!ascending || whole)};
+            visit(ctx, &step);
         }
     }
     for (size_t k = near; ascending && k < n_parts; k++) {
-        visit_part(parts[k], ascending, 0, n, visit, ctx);
+        visit_far(parts[k], ascending, n, visit, ctx);
     }
 }
 
@@ -113,17 +133,14 @@ move_step(void *ctx, const butterfly_step *step)
 {
     packer *p = ctx;
     const size_t s = step->stride;
-    const size_t span = step->two ? 4 * s : 2 * s;
-    for (size_t i = step->first; i < step->first + step->count; i += span) {
-        for (size_t j = i; j < i + s; j++) {
-            if (!step->two) {
-                move_pair(p, s, j);
-                continue;
-            }
-            for (int half = 0; half < 2; half++) {
-                const bool near = (half == 0) == step->ascending;
-                move_pair(p, near ? s : 2 * s, j);
-                move_pair(p, near ? s : 2 * s, near ? j + 2 * s : j + s);
+    const size_t half = (size_t)1 << (step->levels - 1);
+    for (size_t i = step->first; i < step->first + step->count; i += 2 * half * s) {
+        for (size_t j = i + step->from; j < i + step->to; j++) {
+            for (unsigned l = 0; l < step->levels; l++) {
+                const size_t near = (size_t)1 << (step->ascending ? l : step->levels - 1 - l);
+                for (size_t k = 0; k < half; k++) {
+                    move_pair(p, near * s, j + (k / near * 2 * near + k % near) * s);
+                }
             }
         }
     }
@@ -136,7 +153,7 @@ move_all(const butterfly_plan *plan, float *user, bool back)
     packer p = {user, plan->twiddle, plan->n, back};
     for (size_t b = 0; b < plan->nstack * plan->nblock; b++) {
         const bool ascending = plan->increasing == (b % plan->nblock % 2 == 0);
-        visit_block(plan->log2n, ascending, move_step, &p);
+        visit_block(plan->log2n, plan->ops->levels, ascending, move_step, &p);
         p.user += (size_t)plan->log2n * plan->n * 2;
     }
 }
@@ -144,26 +161,82 @@ move_all(const butterfly_plan *plan, float *user, bool back)
 /* ---- execution ------------------------------------------------------------------------------- */
 
 typedef struct runner {
-    const dns_butterfly_ops *ops;
+    const butterfly_plan *plan;
     const float *twiddle;
     float *tile;
     size_t width;
+    const dns_call *call;    /* NULL: what is in the tile stays there */
+    size_t stack, column, n; /* columns [column, column + n) */
+    bool first, last;        /* block */
 } runner;
+
+/* Rows [row, row + count) of x; those behind its last one are zeros. */
+static void
+take_rows(const runner *r, size_t row, size_t count)
+{
+    const size_t rows = r->plan->base.cols;
+    const size_t there = row >= rows ? 0 : rows - row < count ? rows - row : count;
+    float *tile = r->tile + row * r->width;
+    const dns_call *call = r->call;
+    if (there > 0) {
+        r->plan->ops->load(call->x + (ptrdiff_t)row * call->ldx + (ptrdiff_t)r->column, call->ldx,
+                           there, r->n, tile, r->width);
+    }
+    memset(tile + there * r->width, 0, (count - there) * r->width * sizeof *tile);
+}
+
+/* Rows [row, row + count) to the stack's part of y, as far as it has them. */
+static void
+give_rows(const runner *r, size_t row, size_t count)
+{
+    const butterfly_plan *plan = r->plan;
+    const dns_call *call = r->call;
+    const size_t to = r->stack * plan->n + row;
+    if (to >= plan->base.rows) {
+        return;
+    }
+    const size_t left = plan->base.rows - to;
+    plan->ops->store(r->tile + row * r->width, r->width, plan->base.bias + to, plan->base.act,
+                     left < count ? left : count, r->n,
+                     call->y + (ptrdiff_t)to * call->ldy + (ptrdiff_t)r->column, call->ldy);
+}
+
+/* Calls what for the rows that a step touches. */
+static void
+touch(const runner *r, const butterfly_step *p, void (*what)(const runner *, size_t, size_t))
+{
+    if (p->to - p->from == p->stride) {
+        what(r, p->first, p->count);
+        return;
+    }
+    for (size_t k = 0; k < p->count; k += p->stride) {
+        what(r, p->first + k + p->from, p->to - p->from);
+    }
+}
 
 static void
 run_step(void *ctx, const butterfly_step *step)
 {
     runner *r = ctx;
-    r->twiddle = r->ops->step(step, r->twiddle, r->tile, r->width);
+    if (r->call != NULL && r->first && step->opens) {
+        touch(r, step, take_rows);
+    }
+    r->twiddle = r->plan->ops->step(step, r->twiddle, r->tile, r->width);
+    if (r->call != NULL && r->last && step->closes) {
+        touch(r, step, give_rows);
+    }
 }
 
 /* All levels of a stack, in place. */
 static void
-run_stack(const butterfly_plan *plan, size_t stack, float *tile, size_t width)
+run_stack(runner *r)
 {
-    runner r = {plan->ops, plan->twiddle + stack * plan->per_stack, tile, width};
+    const butterfly_plan *plan = r->plan;
+    r->twiddle = plan->twiddle + r->stack * plan->per_stack;
     for (size_t b = 0; b < plan->nblock; b++) {
-        visit_block(plan->log2n, plan->increasing == (b % 2 == 0), run_step, &r);
+        r->first = b == 0;
+        r->last = b == plan->nblock - 1;
+        visit_block(plan->log2n, plan->ops->levels, plan->increasing == (b % 2 == 0), run_step, r);
     }
 }
 
@@ -196,14 +269,14 @@ execute_part(void *ctx, size_t part_index)
         const size_t stack = item % plan->nstack;
         const size_t column = item / plan->nstack * j->width;
         const size_t n = call->n - column < j->width ? call->n - column : j->width;
-        const size_t row = stack * plan->n;
-        const size_t rows = plan->base.rows - row < plan->n ? plan->base.rows - row : plan->n;
-        plan->ops->load(call->x + column, call->ldx, plan->base.cols, n, tile, j->width);
-        memset(tile + plan->base.cols * j->width, 0,
-               (plan->n - plan->base.cols) * j->width * sizeof *tile);
-        run_stack(plan, stack, tile, j->width);
-        plan->ops->store(tile, j->width, plan->base.bias + row, plan->base.act, rows, n,
-                         call->y + (ptrdiff_t)row * call->ldy + (ptrdiff_t)column, call->ldy);
+        runner r = {.plan = plan,
+                    .tile = tile,
+                    .width = j->width,
+                    .call = call,
+                    .stack = stack,
+                    .column = column,
+                    .n = n};
+        run_stack(&r);
     }
 }
 
@@ -239,7 +312,9 @@ butterfly_work(const dns_plan *base, size_t n, const dns_machine *machine, dns_w
     const double y = 4.0 * (double)base->rows * columns;
     const double tile = 4.0 * (double)(plan->n * width);
     part parts[MAX_PARTS];
-    const double passes = (double)(parts_of(plan->log2n, parts) * plan->nblock);
+    size_t near;
+    const double passes =
+        (double)(parts_of(plan->log2n, plan->ops->levels, parts, &near) * plan->nblock);
     work->flops = 1.5 * (double)base->nnz * columns; /* 4 products and 2 sums per 4 twiddles */
     dns_work_add(work, machine, 4.0 * (double)base->nnz, 4.0 * (double)base->nnz * tiles);
     dns_work_add(work, machine, tile, 2.0 * tile * passes * tiles * stacks);
@@ -260,7 +335,8 @@ butterfly_to_dense(const dns_plan *base, float *w)
             for (size_t c = 0; c < width && k + c < base->cols; c++) {
                 tile[(k + c) * width + c] = 1.0F;
             }
-            run_stack(plan, stack, tile, width);
+            runner r = {.plan = plan, .tile = tile, .width = width, .stack = stack};
+            run_stack(&r);
             for (size_t i = stack * plan->n; i < base->rows && i < (stack + 1) * plan->n; i++) {
                 for (size_t c = 0; c < width && k + c < base->cols; c++) {
                     w[i * base->cols + k + c] = tile[(i - stack * plan->n) * width + c];

@@ -4,19 +4,22 @@
 
 #include "dns/butterfly.h"
 
-/* One or two levels over `count` rows of a tile from `first` on. Two levels fuse the strides s and
- * 2s: groups of rows i, i+s, i+2s, i+3s in ascending order of i, 16 twiddles each: those of the
- * pairs of the level applied first, then of the other one. One level: pairs i, i+s, 4 twiddles
- * each. */
+/* One to four fused levels, of strides s, 2 s, ..., R s / 2 with R = 2^levels, over the groups of
+ * rows j, j + s, ..., j + (R - 1) s, j = i + from .. i + to - 1 (to <= s), for i = first, first +
+ * R s, ... below first + count. A group's twiddles lie together in the order in which they are
+ * used: level after level, and by ascending rows within one, 4 for each pair. */
 typedef struct butterfly_step {
-    size_t first, count, stride;
-    bool two;       /* levels */
-    bool ascending; /* stride s is applied before 2s */
+    size_t first, count, stride, from, to;
+    unsigned levels;
+    bool ascending; /* the shortest stride is applied first */
+    bool opens;     /* the first step of the block that touches these rows, */
+    bool closes;    /* the last one */
 } butterfly_step;
 
 typedef struct dns_butterfly_ops {
     dns_isa isa;
-    size_t lanes; /* a tile's width is a multiple of it */
+    size_t lanes;    /* a tile's width is a multiple of it */
+    unsigned levels; /* that a step may fuse */
     /* Applies a step in place to the tile [n][width]; returns the twiddles behind the step's. */
     const float *(*step)(const butterfly_step *step, const float *twiddle, float *tile,
                          size_t width);

@@ -1,14 +1,24 @@
 /* Butterfly levels, compiled per instruction-set level.
  *
- * A tile is n rows by 32 or 64 columns (vectors of the batch), so that a twiddle, broadcast once,
- * serves several vectors. One level alone is 6 flop per 16 bytes moved; two levels fused (radix 4)
- * move four rows once for 16 multiply-adds per vector of columns. Sixteen broadcasts stay in
- * registers while the tile's columns pass (AVX-512), so per vector: 4 loads, 4 stores, 16
- * arithmetic instructions, of which the last bound it: 24 flop each by the count of 3 n log2 n per
- * stack and column, 48 lanes a cycle.
+ * A tile is n rows by 32 or 64 columns (vectors of the batch). One level alone is 6 flop per 16
+ * bytes moved, so up to four (AVX-512) or three are fused: 16 or 8 rows of a vector of columns are
+ * loaded, taken through the levels in registers, and stored. Twiddles are operands broadcast from
+ * memory, one for each arithmetic instruction (one or two levels keep theirs in registers instead
+ * while the tile's columns pass). Per 16 rows of 16 columns: 128 arithmetic instructions, 144
+ * loads, 16 stores, so 72 cycles of two load ports for 16 x 192 flop by the count of 3 n log2 n: 43
+ * flop a cycle. Beyond it, large batches wait for x and y: 12 bytes per element with the reading of
+ * the lines of y that are written.
  */
 #include "kernels/butterfly_internal.h"
 #include "kernels/vec_f32.h"
+
+#define UNROLL _Pragma("GCC unroll 32")
+
+#if VS_LANES == 16
+enum { LEVELS = 4 };
+#else
+enum { LEVELS = 3 };
+#endif
 
 /* One pair by its twiddles (a, b, c, d). */
 static inline __attribute__((always_inline)) void
@@ -19,82 +29,90 @@ pair(const vs *t, vs *x0, vs *x1)
     *x0 = y0;
 }
 
+/* All levels of R = 2^levels vectors; `held` has the first twiddles, the others come from memory.
+ */
 static inline __attribute__((always_inline)) void
-four(const float *twiddle, float *row, size_t s, size_t width, bool ascending)
+group(vs *x, const vs *held, const float *twiddle, size_t levels, bool ascending)
 {
-    const size_t near = s * width;
-    vs t[16];
-    for (size_t i = 0; i < 16; i++) {
-        t[i] = vs_set(twiddle[i]);
-    }
-    for (size_t v = 0; v < width; v += VS_LANES, row += VS_LANES) {
-        vs x0 = vs_load(row);
-        vs x1 = vs_load(row + near);
-        vs x2 = vs_load(row + 2 * near);
-        vs x3 = vs_load(row + 3 * near);
-        if (ascending) {
-            pair(t, &x0, &x1);
-            pair(t + 4, &x2, &x3);
-            pair(t + 8, &x0, &x2);
-            pair(t + 12, &x1, &x3);
-        }
-        else {
-            pair(t, &x0, &x2);
-            pair(t + 4, &x1, &x3);
-            pair(t + 8, &x0, &x1);
-            pair(t + 12, &x2, &x3);
-        }
-        vs_store(row, x0);
-        vs_store(row + near, x1);
-        vs_store(row + 2 * near, x2);
-        vs_store(row + 3 * near, x3);
-    }
-}
-
-static const float *
-step_two(const butterfly_step *p, const float *twiddle, float *tile, size_t width)
-{
-    const size_t s = p->stride;
-    for (size_t i = p->first; i < p->first + p->count; i += 4 * s) {
-        for (size_t j = i; j < i + s; j++, twiddle += 16) {
-            if (p->ascending) {
-                four(twiddle, tile + j * width, s, width, true);
+    const size_t pairs = (size_t)1 << (levels - 1);
+    UNROLL
+    for (size_t at = 0; at < 32; at++) {
+        if (at < levels * pairs) {
+            const size_t l = at / pairs;
+            const size_t k = at % pairs;
+            const size_t near = (size_t)1 << (ascending ? l : levels - 1 - l);
+            const size_t i = k / near * 2 * near + k % near;
+            if (levels <= 2) {
+                pair(held + 4 * at, x + i, x + i + near);
             }
             else {
-                four(twiddle, tile + j * width, s, width, false);
+                const float *t = twiddle + 4 * at;
+                const vs four[4] = {vs_set(t[0]), vs_set(t[1]), vs_set(t[2]), vs_set(t[3])};
+                pair(four, x + i, x + i + near);
             }
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) void
+rows_of(const float *twiddle, float *row, size_t distance, size_t width, unsigned levels,
+        bool ascending)
+{
+    const unsigned n = 1U << levels;
+    const size_t kept = levels <= 2 ? 2 * (size_t)levels * n : 0;
+    vs held[16];
+    UNROLL
+    for (size_t i = 0; i < kept; i++) {
+        held[i] = vs_set(twiddle[i]);
+    }
+    for (size_t v = 0; v < width; v += VS_LANES, row += VS_LANES) {
+        vs x[16];
+        UNROLL
+        for (size_t i = 0; i < n; i++) {
+            x[i] = vs_load(row + i * distance);
+        }
+        group(x, held, twiddle, levels, ascending);
+        UNROLL
+        for (size_t i = 0; i < n; i++) {
+            vs_store(row + i * distance, x[i]);
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) const float *
+step_of(const butterfly_step *p, const float *twiddle, float *tile, size_t width, unsigned levels,
+        bool ascending)
+{
+    const size_t span = p->stride << levels;
+    for (size_t i = p->first; i < p->first + p->count; i += span) {
+        for (size_t j = i + p->from; j < i + p->to; j++) {
+            rows_of(twiddle, tile + j * width, p->stride * width, width, levels, ascending);
+            twiddle += (size_t)levels * 2 << levels;
         }
     }
     return twiddle;
 }
 
-static const float *
-step_one(const butterfly_step *p, const float *twiddle, float *tile, size_t width)
+static inline __attribute__((always_inline)) const float *
+step_by(const butterfly_step *p, const float *twiddle, float *tile, size_t width, unsigned levels)
 {
-    const size_t s = p->stride;
-    for (size_t i = p->first; i < p->first + p->count; i += 2 * s) {
-        for (size_t j = i; j < i + s; j++, twiddle += 4) {
-            float *row = tile + j * width;
-            vs t[4];
-            for (size_t k = 0; k < 4; k++) {
-                t[k] = vs_set(twiddle[k]);
-            }
-            for (size_t v = 0; v < width; v += VS_LANES) {
-                vs x0 = vs_load(row + v);
-                vs x1 = vs_load(row + s * width + v);
-                pair(t, &x0, &x1);
-                vs_store(row + v, x0);
-                vs_store(row + s * width + v, x1);
-            }
-        }
-    }
-    return twiddle;
+    return p->ascending ? step_of(p, twiddle, tile, width, levels, true)
+                        : step_of(p, twiddle, tile, width, levels, false);
 }
 
 static const float *
 step(const butterfly_step *p, const float *twiddle, float *tile, size_t width)
 {
-    return p->two ? step_two(p, twiddle, tile, width) : step_one(p, twiddle, tile, width);
+    switch (p->levels) {
+    case 1:
+        return step_by(p, twiddle, tile, width, 1);
+    case 2:
+        return step_by(p, twiddle, tile, width, 2);
+    case 3:
+        return step_by(p, twiddle, tile, width, 3);
+    default:
+        return step_by(p, twiddle, tile, width, LEVELS);
+    }
 }
 
 static void
@@ -125,6 +143,7 @@ extern const dns_butterfly_ops DNS_ISA_FN(dns_butterfly_ops);
 const dns_butterfly_ops DNS_ISA_FN(dns_butterfly_ops) = {
     .isa = DNS_ISA_VALUE,
     .lanes = VS_LANES,
+    .levels = LEVELS,
     .step = step,
     .load = load,
     .store = store,
