@@ -1,4 +1,4 @@
-"""LSTM cells at small batches beside torch's cell, numpy, the read bandwidth, and our own dense form.
+"""LSTM cells at small batches beside torch's cell, OpenBLAS, the read bandwidth, and our own dense form.
 
 A step reads every weight once. The dense gate is therefore the time of reading as many bytes from where they lie; the
 gate of a compressed form is 0.8 of the ratio of its bytes to the dense ones.
@@ -30,14 +30,14 @@ def step_of(plan, n, terms=None):
     return lambda: plan.step(x, h, c, out=out, terms=terms)
 
 
-def numpy_step(w, n):
-    """The cell in NumPy, one matrix product for all gates."""
-    matrix, bias = np.concatenate(w[:2], axis=1).T.copy(), w[2] + w[3]
+def blas_step(w, n):
+    """The cell as one product by OpenBLAS on one thread, the rest in NumPy."""
+    product = kernels.dense(np.concatenate(w[:2], axis=1), bias=w[2] + w[3])
     hidden, inputs = w[1].shape[1], w[0].shape[1]
     xh, c = np.ones((n, inputs + hidden), np.float32), np.ones((n, hidden), np.float32)
 
     def step():
-        i, f, g, o = np.split(xh @ matrix + bias, 4, axis=1)
+        i, f, g, o = np.split(product.linear(xh), 4, axis=1)
         new = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
         return np.tanh(new) / (1 + np.exp(-o)), new
 
@@ -60,7 +60,7 @@ def torch_step(torch, w, n):
 
 
 def dense_rows(w, hidden, plan, torch):
-    """Dense beside torch, numpy and the probe of read bandwidth."""
+    """Dense beside torch, OpenBLAS and the probe of read bandwidth."""
     for n in (1, 4, 8):
         common = {"ours": step_of(plan, n), "flops": 2.0 * plan.nnz * n, "plan": plan, "n": n}
         work = f"dense {hidden}, batch {n}"
@@ -68,7 +68,7 @@ def dense_rows(w, hidden, plan, torch):
             yield board.Row(work, peer_name="torch LSTMCell", gate=1.0, skipped="torch is not installed", **common)
         else:
             yield board.Row(work, peer=torch_step(torch, w, n), peer_name="torch LSTMCell", gate=1.0, **common)
-        yield board.Row(work, peer=numpy_step(w, n), peer_name="numpy", **common)
+        yield board.Row(work, peer=blas_step(w, n), peer_name="OpenBLAS, numpy", **common)
         if n == 1:
             block = np.ones((1, plan.nnz), np.float32)
             yield board.Row(work, peer=lambda b=block: _kernels.read_all(b, -1), peer_name="reading the bytes",
@@ -94,9 +94,9 @@ def rows(isa):
             low = kernels.lstm(*w, "lowrank", rank=rank, isa=isa)
             yield board.Row(f"lowrank {hidden}, rank {rank}", step_of(low, 1), step_of(plan, 1), "dense form",
                             gate=SHARE * whole / (4 * low.nnz), plan=low, n=1)
-        terms, nz = 64, hidden // 2
-        anytime = kernels.lstm(*w, "progressive", terms=terms, nz=nz, isa=isa)
-        for stop in (terms, terms // 4):
-            gate = SHARE * whole / (stop * 4 * (6 * nz + 4 * hidden + 4)) if stop == terms else None
-            yield board.Row(f"progressive {hidden}, {stop} x {nz}", step_of(anytime, 1, stop), step_of(plan, 1),
-                            "dense form", gate=gate)
+    w, terms, nz = weights(512, 512), 64, 256
+    plan, anytime = kernels.lstm(*w, isa=isa), kernels.lstm(*w, "progressive", terms=terms, nz=nz, isa=isa)
+    for stop in (terms, terms // 4):
+        gate = SHARE * 4 * plan.nnz / (stop * 4 * (6 * nz + 4 * 512 + 4)) if stop == terms else None
+        yield board.Row(f"progressive 512, {stop} x {nz}", step_of(anytime, 1, stop), step_of(plan, 1), "dense form",
+                        gate=gate)

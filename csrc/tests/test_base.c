@@ -100,6 +100,25 @@ test_memory_is_aligned_and_zeroed(void)
     dns_mem_free(NULL, NULL, 3, 5);
 }
 
+/* Around the size from which blocks lie in huge pages: every byte is there. */
+static void
+test_large_blocks_are_whole(void)
+{
+    static const size_t sizes[] = {((size_t)4 << 20) - 1, (size_t)4 << 20, ((size_t)6 << 20) + 5};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        unsigned char *p = dns_mem_zero(NULL, sizes[i], 1);
+        REQUIRE(p != NULL);
+        CHECK((uintptr_t)p % DNS_ALIGN == 0);
+        p[0] = 1;
+        p[sizes[i] - 1] = 2;
+        void *grown = p;
+        CHECK(dns_mem_grow(NULL, &grown, sizes[i], sizes[i] + 7, 1));
+        p = grown;
+        CHECK(p[0] == 1 && p[1] == 0 && p[sizes[i] - 2] == 0 && p[sizes[i] - 1] == 2);
+        dns_mem_free(NULL, p, sizes[i] + 7, 1);
+    }
+}
+
 static void
 test_memory_of_no_bytes_is_a_block(void)
 {
@@ -198,7 +217,7 @@ test_environment_only_lowers_the_level(void)
 
 TAP_MAIN(TAP(test_status_names), TAP(test_fail_records_code_index_and_message),
          TAP(test_fail_cuts_a_long_message), TAP(test_control_flow_macros), TAP(test_checked_sizes),
-         TAP(test_memory_is_aligned_and_zeroed), TAP(test_memory_of_no_bytes_is_a_block),
-         TAP(test_memory_rejects_overflow), TAP(test_grow_keeps_the_common_part),
-         TAP(test_oom_grow), TAP(test_isa_names_round_trip),
+         TAP(test_memory_is_aligned_and_zeroed), TAP(test_large_blocks_are_whole),
+         TAP(test_memory_of_no_bytes_is_a_block), TAP(test_memory_rejects_overflow),
+         TAP(test_grow_keeps_the_common_part), TAP(test_oom_grow), TAP(test_isa_names_round_trip),
          TAP(test_environment_only_lowers_the_level))
