@@ -23,11 +23,11 @@ vs_gather(const float *x, const uint16_t *at)
 static inline vs
 vs_gather_part(const float *x, const uint16_t *at, size_t n)
 {
-    float some[VS_LANES];
+    float some[VS_LANES] = {0.0F};
     for (size_t i = 0; i < n; i++) {
         some[i] = x[at[i]];
     }
-    return vs_load_mask(some, vs_first(n));
+    return vs_load(some);
 }
 
 #endif

@@ -21,8 +21,8 @@ _OF_FORM = {"density": ("csr",), "rank": ("lowrank",), "factors": ("lowrank",), 
 class LSTMPlan:
     """The weights of an LSTM cell packed for one form; made by :func:`~dnnsched.kernels.lstm`.
 
-    Immutable; may be used by any number of Python threads at once; can be pickled. Results do not depend on `threads`,
-    nor, but for form ``"int8"``, on which vectors are computed together.
+    Immutable; may be used by any number of Python threads at once; can be pickled. Results depend neither on `threads`
+    nor on which vectors are computed together.
 
     Attributes
     ----------
