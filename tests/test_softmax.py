@@ -66,7 +66,9 @@ def test_rows_that_see_nothing_are_zeros():
     assert not kernels.softmax(x, np.zeros(71, bool)).any()
     assert not kernels.softmax(x, np.full(71, -np.inf)).any()
     assert not kernels.softmax(x[..., :3], "causal")[:, :, :2].any()  # five queries, three keys
-    assert kernels.softmax(x[..., :0]).shape == (3, 2, 5, 0)
+    for mask in (None, "causal", np.zeros((5, 0), bool), np.zeros((1, 0), np.float32)):
+        assert kernels.softmax(x[..., :0], mask).shape == (3, 2, 5, 0)
+    assert kernels.softmax(x[:0], np.ones((5, 71), bool)).shape == (0, 2, 5, 71)
 
 
 def test_layouts_and_threads():

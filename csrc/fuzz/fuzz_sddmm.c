@@ -1,6 +1,7 @@
 /* Patterns from any arrays: refused with a message, or sampled at every level with values that
- * agree with a plain loop, and unpacked into what came in. */
-#include "dns/sddmm.h"
+ * agree with a plain loop, attended with probabilities that add up to 1, and unpacked into what
+ * came in. */
+#include "dns/attention.h"
 #include "producer.h"
 
 #include <math.h>
@@ -69,6 +70,45 @@ check_values(const structure *s, const dns_sddmm *c)
     }
 }
 
+/* Attention to values of 1 gives 1, or 0 to a query that sees nothing. */
+static void
+attend(const structure *s, const dns_pattern *pattern, const dns_sddmm *c, dns_isa isa)
+{
+    enum { WIDTH = 3 };
+    const size_t n = s->heads * s->rows * WIDTH;
+    float *v = malloc((s->heads * s->cols * WIDTH + 1) * sizeof *v);
+    float *y = malloc((n + 1) * sizeof *y);
+    require(v != NULL && y != NULL);
+    for (size_t i = 0; i < s->heads * s->cols * WIDTH; i++) {
+        v[i] = 1.0F;
+    }
+    const dns_attention a = {.batch = s->heads,
+                             .queries = s->rows,
+                             .keys = s->cols,
+                             .depth = s->depth,
+                             .width = WIDTH,
+                             .q = c->q,
+                             .k = c->k,
+                             .v = v,
+                             .y = y,
+                             .scale = 1.0F,
+                             .pattern = pattern};
+    size_t bytes = 0;
+    require(dns_attention_workspace(&a, isa, 1, &bytes, NULL) == DNS_OK);
+    void *ws = dns_mem_new(NULL, bytes, 1);
+    require(ws != NULL);
+    size_t empty = dns_attention_execute(&a, isa, NULL, ws);
+    for (size_t i = 0; i < n; i++) {
+        const bool any = s->indptr[i / WIDTH] < s->indptr[i / WIDTH + 1];
+        require(fabs((double)y[i] - (any ? 1.0 : 0.0)) <= 1e-4);
+        empty -= !any && i % WIDTH == 0;
+    }
+    require(empty == 0);
+    dns_mem_free(NULL, ws, bytes, 1);
+    free(y);
+    free(v);
+}
+
 static void
 sample(const structure *s, const dns_pattern *pattern)
 {
@@ -103,6 +143,7 @@ sample(const structure *s, const dns_pattern *pattern)
         require(ws != NULL);
         dns_sddmm_execute(pattern, &c, (dns_isa)isa, NULL, ws);
         check_values(s, &c);
+        attend(s, pattern, &c, (dns_isa)isa);
         dns_mem_free(NULL, ws, bytes, 1);
     }
     free(values);

@@ -46,51 +46,16 @@ pack(const float *x, ptrdiff_t ldx, size_t k, size_t n, float *panel)
     panel_pack(x, ldx, k, n, NT, panel);
 }
 
-/* to[j*ldt + i] = from[i*ldf + j] for i < rows, j < cols, both at most VS_LANES; with `pad` zeros
- * for the i up to VS_LANES. */
-PANEL_INLINE void
-transpose_tile(const float *from, ptrdiff_t ldf, size_t rows, size_t cols, float *to, ptrdiff_t ldt,
-               bool pad)
-{
-    vs r[VS_LANES];
-    for (size_t i = 0; i < VS_LANES; i++) {
-        r[i] = i < rows ? vs_load_part(from + (ptrdiff_t)i * ldf, cols) : vs_set(0.0F);
-    }
-    vs_transpose(r);
-    for (size_t j = 0; j < cols; j++) {
-        vs_store_part(to + (ptrdiff_t)j * ldt, r[j], pad ? VS_LANES : rows);
-    }
-}
-
-PANEL_INLINE void
-transpose(const float *from, ptrdiff_t ldf, size_t rows, size_t cols, float *to, ptrdiff_t ldt,
-          bool pad)
-{
-    for (size_t i = 0; i < rows; i += VS_LANES) {
-        for (size_t j = 0; j < cols; j += VS_LANES) {
-            const float *tile = from + (ptrdiff_t)i * ldf + (ptrdiff_t)j;
-            float *out = to + (ptrdiff_t)j * ldt + (ptrdiff_t)i;
-            if (rows - i >= VS_LANES && cols - j >= VS_LANES) {
-                transpose_tile(tile, ldf, VS_LANES, VS_LANES, out, ldt, pad);
-            }
-            else {
-                transpose_tile(tile, ldf, rows - i < VS_LANES ? rows - i : VS_LANES,
-                               cols - j < VS_LANES ? cols - j : VS_LANES, out, ldt, pad);
-            }
-        }
-    }
-}
-
 static void
 pack_rows(const float *x, ptrdiff_t ldx, size_t k, size_t n, float *panel)
 {
-    transpose(x, ldx, n, k, panel, NT, true);
+    vs_transpose_rows(x, ldx, n, k, panel, NT, true);
 }
 
 static void
 unpack_rows(const float *sums, size_t rows, size_t n, float *y, ptrdiff_t ldy)
 {
-    transpose(sums, NT, rows, n, y, ldy, false);
+    vs_transpose_rows(sums, NT, rows, n, y, ldy, false);
 }
 
 PANEL_INLINE void

@@ -25,17 +25,20 @@ clear(float *c, ptrdiff_t ldc, size_t m, size_t n)
     }
 }
 
-void
-dns_gemm(const dns_blas *blas, dns_isa isa, size_t m, size_t n, size_t k, const float *a,
-         ptrdiff_t lda, const float *b, ptrdiff_t ldb, float *c, ptrdiff_t ldc, void *ws)
+/* C = A B or, with `transposed`, A B^T. */
+static void
+multiply(const dns_blas *blas, dns_isa isa, bool transposed, size_t m, size_t n, size_t k,
+         const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float *c, ptrdiff_t ldc,
+         void *ws)
 {
     if (m == 0 || n == 0 || k == 0) {
         clear(c, ldc, m, n);
         return;
     }
     if (blas != NULL) {
-        blas->sgemm(DNS_BLAS_ROW_MAJOR, DNS_BLAS_PLAIN, DNS_BLAS_PLAIN, (int)m, (int)n, (int)k,
-                    1.0F, a, (int)lda, b, (int)ldb, 0.0F, c, (int)ldc);
+        blas->sgemm(DNS_BLAS_ROW_MAJOR, DNS_BLAS_PLAIN,
+                    transposed ? DNS_BLAS_TRANSPOSED : DNS_BLAS_PLAIN, (int)m, (int)n, (int)k, 1.0F,
+                    a, (int)lda, b, (int)ldb, 0.0F, c, (int)ldc);
         return;
     }
     const dns_gemm_ops *ops = dns_gemm_ops_select(isa);
@@ -43,10 +46,29 @@ dns_gemm(const dns_blas *blas, dns_isa isa, size_t m, size_t n, size_t k, const 
         const size_t nj = n - j < ops->panel ? n - j : ops->panel;
         for (size_t p = 0; p < k; p += GEMM_BLOCK) {
             const size_t kp = k - p < GEMM_BLOCK ? k - p : GEMM_BLOCK;
-            ops->pack(b + (ptrdiff_t)p * ldb + (ptrdiff_t)j, ldb, kp, nj, ws);
+            if (transposed) {
+                ops->pack_rows(b + (ptrdiff_t)j * ldb + (ptrdiff_t)p, ldb, kp, nj, ws);
+            }
+            else {
+                ops->pack(b + (ptrdiff_t)p * ldb + (ptrdiff_t)j, ldb, kp, nj, ws);
+            }
             ops->block(a + p, lda, m, kp, ws, c + j, ldc, nj, p == 0);
         }
     }
+}
+
+void
+dns_gemm(const dns_blas *blas, dns_isa isa, size_t m, size_t n, size_t k, const float *a,
+         ptrdiff_t lda, const float *b, ptrdiff_t ldb, float *c, ptrdiff_t ldc, void *ws)
+{
+    multiply(blas, isa, false, m, n, k, a, lda, b, ldb, c, ldc, ws);
+}
+
+void
+dns_gemm_t(const dns_blas *blas, dns_isa isa, size_t m, size_t n, size_t k, const float *a,
+           ptrdiff_t lda, const float *b, ptrdiff_t ldb, float *c, ptrdiff_t ldc, void *ws)
+{
+    multiply(blas, isa, true, m, n, k, a, lda, b, ldb, c, ldc, ws);
 }
 
 void

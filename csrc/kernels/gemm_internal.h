@@ -11,6 +11,8 @@ typedef struct dns_gemm_ops {
     size_t panel; /* columns of a packed panel */
     /* panel[i*panel ..] = the n <= panel columns of k rows of b, zeros behind them. */
     void (*pack)(const float *b, ptrdiff_t ldb, size_t k, size_t n, float *panel);
+    /* The same of columns that lie in rows of b: panel[i*panel + j] = b[j*ldb + i]. */
+    void (*pack_rows)(const float *b, ptrdiff_t ldb, size_t k, size_t n, float *panel);
     /* c [m][n <= panel] = a [m][k] panel, added to c unless `first`. */
     void (*block)(const float *a, ptrdiff_t lda, size_t m, size_t k, const float *panel, float *c,
                   ptrdiff_t ldc, size_t n, bool first);

@@ -7,6 +7,7 @@
  */
 #include "kernels/gemm_internal.h"
 #include "kernels/vec_f32.h"
+#include "kernels/vec_transpose.h"
 
 enum { MR = 6, NV = VS_LANES == 16 ? 4 : 2 };
 #define NT (NV * VS_LANES)
@@ -20,6 +21,15 @@ pack(const float *b, ptrdiff_t ldb, size_t k, size_t n, float *panel)
             vs_store(panel + at, at < n ? vs_load_part(b + at, n - at) : vs_set(0.0F));
         }
     }
+}
+
+static void
+pack_rows(const float *b, ptrdiff_t ldb, size_t k, size_t n, float *panel)
+{
+    for (size_t i = 0; i < k * NT && n < NT; i += VS_LANES) {
+        vs_store(panel + i, vs_set(0.0F));
+    }
+    vs_transpose_rows(b, ldb, n, k, panel, NT, true);
 }
 
 static inline __attribute__((always_inline)) void
@@ -109,6 +119,7 @@ const dns_gemm_ops DNS_ISA_FN(dns_gemm_ops) = {
     .isa = DNS_ISA_VALUE,
     .panel = NT,
     .pack = pack,
+    .pack_rows = pack_rows,
     .block = block,
     .gemv = gemv,
     .bias_act = bias_act,

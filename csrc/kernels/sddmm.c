@@ -152,6 +152,8 @@ dns_pattern_create(size_t heads, size_t rows, size_t cols, const int64_t *indptr
                    dns_error *err)
 {
     size_t all = 0;
+    DNS_REQUIRE(heads >= 1, err, DNS_ERR_VALUE, -1,
+                "pattern: expected at least one head, got none");
     DNS_REQUIRE(dns_mul_size(heads, rows, &all) && all <= INT32_MAX && heads <= INT32_MAX, err,
                 DNS_ERR_VALUE, -1, "pattern: expected heads x rows below 2^31, got %zu x %zu",
                 heads, rows);
@@ -313,8 +315,7 @@ dns_status
 dns_sddmm_workspace(const dns_pattern *pattern, const dns_sddmm *call, dns_isa isa, size_t threads,
                     size_t *bytes, dns_error *err)
 {
-    DNS_REQUIRE(call->batch == 0 || (pattern->heads > 0 && call->batch % pattern->heads == 0), err,
-                DNS_ERR_SHAPE, -1,
+    DNS_REQUIRE(call->batch % pattern->heads == 0, err, DNS_ERR_SHAPE, -1,
                 "pattern: expected a multiple of its %zu heads, got %zu problems", pattern->heads,
                 call->batch);
     size_t packed = 0;

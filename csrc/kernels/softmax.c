@@ -17,32 +17,32 @@ typedef struct job {
     atomic_size_t empty;
 } job;
 
-/* Number of columns from the left that row i may see. */
-static size_t
-limit(const dns_softmax *c, size_t i)
+size_t
+dns_softmax_limit(const dns_softmax *call, size_t i)
 {
-    size_t n = c->cols;
-    if (c->causal) {
-        const ptrdiff_t last = (ptrdiff_t)(i % c->queries + c->cols) - (ptrdiff_t)c->queries;
+    size_t n = call->cols;
+    if (call->causal) {
+        const ptrdiff_t last =
+            (ptrdiff_t)(i % call->queries + call->cols) - (ptrdiff_t)call->queries;
         n = last < 0 ? 0 : (size_t)last + 1;
     }
-    if (c->lengths != NULL && (size_t)c->lengths[i / c->length_rows] < n) {
-        n = (size_t)c->lengths[i / c->length_rows];
+    if (call->lengths != NULL && (size_t)call->lengths[i / call->length_rows] < n) {
+        n = (size_t)call->lengths[i / call->length_rows];
     }
     return n;
 }
 
-static bool
-whole_row(const job *j, size_t i)
+bool
+dns_softmax_row(const dns_softmax_ops *ops, const dns_softmax *call, size_t i, const float *x,
+                float *y, size_t cols)
 {
-    const dns_softmax *c = j->call;
-    const size_t n = limit(c, i);
-    const float *add = c->add == NULL ? NULL : c->add + (ptrdiff_t)(i % c->add_rows) * c->ldadd;
+    const size_t n = dns_softmax_limit(call, i);
+    const float *add =
+        call->add == NULL ? NULL : call->add + (ptrdiff_t)(i % call->add_rows) * call->ldadd;
     const uint64_t *bits =
-        c->bits == NULL ? NULL : c->bits + i % c->bit_rows * ((c->cols + 63) / 64);
-    float *y = c->y + (ptrdiff_t)i * c->ldy;
-    const bool any = j->ops->row(c->x + (ptrdiff_t)i * c->ldx, n, add, bits, y);
-    memset(y + n, 0, (c->cols - n) * sizeof *y);
+        call->bits == NULL ? NULL : call->bits + i % call->bit_rows * ((call->cols + 63) / 64);
+    const bool any = ops->row(x, n, add, bits, y);
+    memset(y + n, 0, (cols - n) * sizeof *y);
     return any;
 }
 
@@ -56,7 +56,8 @@ piece(void *ctx, size_t part)
     size_t empty = 0;
     for (size_t i = first; i < stop; i++) {
         if (j->offsets == NULL) {
-            empty += !whole_row(j, i);
+            empty += !dns_softmax_row(j->ops, c, i, c->x + (ptrdiff_t)i * c->ldx,
+                                      c->y + (ptrdiff_t)i * c->ldy, c->cols);
             continue;
         }
         for (size_t s = 0; s < j->segments; s++) {
@@ -86,8 +87,7 @@ run(const dns_softmax *call, const int64_t *offsets, size_t segments, dns_isa is
 }
 
 dns_status
-dns_softmax_rows(const dns_softmax *call, dns_isa isa, dns_threads *threads, size_t *empty,
-                 dns_error *err)
+dns_softmax_check(const dns_softmax *call, dns_error *err)
 {
     const size_t lengths = call->lengths == NULL ? 0 : call->rows / call->length_rows;
     for (size_t b = 0; b < lengths; b++) {
@@ -95,6 +95,14 @@ dns_softmax_rows(const dns_softmax *call, dns_isa isa, dns_threads *threads, siz
                     DNS_ERR_VALUE, b, "lengths: expected 0 to %zu, got %d at %zu", call->cols,
                     (int)call->lengths[b], b);
     }
+    return DNS_OK;
+}
+
+dns_status
+dns_softmax_rows(const dns_softmax *call, dns_isa isa, dns_threads *threads, size_t *empty,
+                 dns_error *err)
+{
+    DNS_TRY(dns_softmax_check(call, err));
     *empty = run(call, NULL, 0, isa, threads);
     return DNS_OK;
 }

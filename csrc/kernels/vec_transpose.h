@@ -1,6 +1,9 @@
-/* Transposition of a square of VS_LANES vectors; for files compiled per level, beside vec_f32.h. */
+/* Transposition of a square of VS_LANES vectors, and of matrices by such squares; for files
+ * compiled per level, beside vec_f32.h. */
 #ifndef DNS_VEC_TRANSPOSE_H
 #define DNS_VEC_TRANSPOSE_H
+
+#include <stdbool.h>
 
 #include "kernels/vec_f32.h"
 
@@ -64,5 +67,40 @@ vs_transpose(vs *r)
     }
 }
 #endif
+
+/* to[j*ldt + i] = from[i*ldf + j] for i < rows, j < cols, both at most VS_LANES; with `pad` zeros
+ * for the i up to VS_LANES. */
+static inline __attribute__((always_inline)) void
+vs_transpose_tile_(const float *from, ptrdiff_t ldf, size_t rows, size_t cols, float *to,
+                   ptrdiff_t ldt, bool pad)
+{
+    vs r[VS_LANES];
+    for (size_t i = 0; i < VS_LANES; i++) {
+        r[i] = i < rows ? vs_load_part(from + (ptrdiff_t)i * ldf, cols) : vs_set(0.0F);
+    }
+    vs_transpose(r);
+    for (size_t j = 0; j < cols; j++) {
+        vs_store_part(to + (ptrdiff_t)j * ldt, r[j], pad ? VS_LANES : rows);
+    }
+}
+
+static inline __attribute__((always_inline)) void
+vs_transpose_rows(const float *from, ptrdiff_t ldf, size_t rows, size_t cols, float *to,
+                  ptrdiff_t ldt, bool pad)
+{
+    for (size_t i = 0; i < rows; i += VS_LANES) {
+        for (size_t j = 0; j < cols; j += VS_LANES) {
+            const float *tile = from + (ptrdiff_t)i * ldf + (ptrdiff_t)j;
+            float *out = to + (ptrdiff_t)j * ldt + (ptrdiff_t)i;
+            if (rows - i >= VS_LANES && cols - j >= VS_LANES) {
+                vs_transpose_tile_(tile, ldf, VS_LANES, VS_LANES, out, ldt, pad);
+            }
+            else {
+                vs_transpose_tile_(tile, ldf, rows - i < VS_LANES ? rows - i : VS_LANES,
+                                   cols - j < VS_LANES ? cols - j : VS_LANES, out, ldt, pad);
+            }
+        }
+    }
+}
 
 #endif

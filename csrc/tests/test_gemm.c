@@ -89,6 +89,45 @@ test_product_of_a_blas(void)
     check_dense(&plain);
 }
 
+/* A B^T is A B of the transposed B, to the bit, and reads nothing beyond it. */
+static void
+test_transposed(void)
+{
+    enum { M = 7, LD = 71 };
+    uint64_t state = 3;
+    KIT_FOR_EACH_LEVEL(isa)
+    {
+        for (size_t n = 1; n <= 70; n += 3) {
+            const size_t k = n % 2 ? n * 5 : 71 - n;
+            const kit_guard a = kit_matrix(M, k, k);
+            const kit_guard b = kit_matrix(n, k, k);
+            const kit_guard t = kit_matrix(k, n, n);
+            const kit_guard ws = kit_guard_new(dns_gemm_workspace(NULL, isa));
+            float plain_c[M * LD] = {0.0F};
+            float c[M * LD] = {0.0F};
+            for (size_t i = 0; i < M * k; i++) {
+                ((float *)a.data)[i] = kit_float(&state);
+            }
+            for (size_t i = 0; i < n * k; i++) {
+                ((float *)b.data)[i] = kit_float(&state);
+                ((float *)t.data)[i % k * n + i / k] = ((float *)b.data)[i];
+            }
+            const ptrdiff_t lda = (ptrdiff_t)k;
+            dns_gemm(NULL, isa, M, n, k, a.data, lda, t.data, (ptrdiff_t)n, plain_c, LD, ws.data);
+            dns_gemm_t(NULL, isa, M, n, k, a.data, lda, b.data, lda, c, LD, ws.data);
+            CHECK(memcmp(c, plain_c, sizeof c) == 0);
+            dns_gemm_t(&plain, isa, M, n, k, a.data, lda, b.data, lda, c, LD, NULL);
+            for (size_t i = 0; i < M * LD; i++) {
+                CHECK(fabs((double)c[i] - (double)plain_c[i]) < 1e-4);
+            }
+            kit_guard_free(a);
+            kit_guard_free(b);
+            kit_guard_free(t);
+            kit_guard_free(ws);
+        }
+    }
+}
+
 static void
 test_products_without_terms_are_zero(void)
 {
@@ -121,6 +160,6 @@ test_oom_dense(void)
     kit_weights_free(&k);
 }
 
-TAP_MAIN(TAP(test_own_product), TAP(test_product_of_a_blas),
+TAP_MAIN(TAP(test_own_product), TAP(test_product_of_a_blas), TAP(test_transposed),
          TAP(test_products_without_terms_are_zero), TAP(test_dense_size_overflow),
          TAP(test_oom_dense))

@@ -198,7 +198,7 @@ test_oom(void)
 {
     uint64_t state = 5;
     structure s = structure_new(2, 20, 30, 0.3, &state);
-    tap_oom_sweep(life, &s);
+    CHECK_I64(tap_oom_sweep(life, &s), 5);
     structure_free(&s);
 }
 

@@ -319,3 +319,20 @@ def sddmm(
     isa: int,
     /,
 ) -> None: ...
+
+# attention
+def attention(
+    q: NDArray[np.float32],
+    k: NDArray[np.float32],
+    v: NDArray[np.float32],
+    out: NDArray[np.float32],
+    scale: float,
+    queries: int,
+    lengths: NDArray[np.int32] | None,
+    bits: NDArray[np.uint64] | None,
+    mask: NDArray[np.float32] | None,
+    pattern: object | None,
+    threads: int,
+    isa: int,
+    /,
+) -> int: ...

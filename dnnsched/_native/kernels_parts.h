@@ -15,9 +15,11 @@
 #include "dns/mem.h"
 #include "dns/plan.h"
 #include "dns/sddmm.h"
+#include "dns/softmax.h"
 #include "dns/threads.h"
 
 /* Method tables, one per kernels_<family>.c; kernelsmodule.c adds them all. */
+extern PyMethodDef kernels_attention_methods[];
 extern PyMethodDef kernels_blas_methods[];
 extern PyMethodDef kernels_butterfly_methods[];
 extern PyMethodDef kernels_conv_methods[];
@@ -93,6 +95,10 @@ PyObject *kernels_plan_capsule(PyObject *module, dns_plan *plan);
 /* The plan of a capsule argument, a matrix's or a convolution's; NULL with TypeError. */
 dns_plan *kernels_plan(PyObject *capsule);
 dns_plan *kernels_conv(PyObject *capsule);
+
+/* The masks of a softmax whose rows and cols are set: queries (> 0: causal), and lengths, bits and
+ * add, each an array or None; 0, or -1 with an exception set. */
+int kernels_softmax_masks(PyObject *const *args, dns_softmax *c);
 
 /* The pattern of a capsule argument; NULL with TypeError. */
 const dns_pattern *kernels_pattern(PyObject *capsule);

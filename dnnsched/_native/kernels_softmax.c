@@ -1,8 +1,6 @@
 /* Softmax under masks, of rows and of segments. */
 #include "kernels_parts.h"
 
-#include "dns/softmax.h"
-
 /* Scores and results, which may be one array; 0, or -1 with an exception set. */
 static int
 rows_of(PyObject *x_arg, PyObject *out_arg, dns_softmax *c)
@@ -40,11 +38,15 @@ repeats(const dns_softmax *c, npy_intp n, const char *name)
     return 0;
 }
 
-/* lengths, bits and add, each an array or None; 0, or -1 with an exception set. */
-static int
-masks_of(PyObject *const *args, dns_softmax *c)
+int
+kernels_softmax_masks(PyObject *const *args, dns_softmax *c)
 {
-    PyArrayObject *lengths = dnspy_want(args[0], "lengths", NPY_INT32, 1, DNSPY_OPTIONAL);
+    c->queries = PyLong_AsSize_t(args[0]);
+    if (PyErr_Occurred()) {
+        return -1;
+    }
+    c->causal = c->queries > 0;
+    PyArrayObject *lengths = dnspy_want(args[1], "lengths", NPY_INT32, 1, DNSPY_OPTIONAL);
     if (PyErr_Occurred()) {
         return -1;
     }
@@ -56,7 +58,7 @@ masks_of(PyObject *const *args, dns_softmax *c)
         c->length_rows = c->rows / (size_t)PyArray_SIZE(lengths);
     }
     const npy_intp words[2] = {-1, (npy_intp)((c->cols + 63) / 64)};
-    PyArrayObject *bits = dnspy_want_shape(args[1], "bits", NPY_UINT64, 2, words, DNSPY_OPTIONAL);
+    PyArrayObject *bits = dnspy_want_shape(args[2], "bits", NPY_UINT64, 2, words, DNSPY_OPTIONAL);
     if (PyErr_Occurred() || (bits != NULL && repeats(c, PyArray_DIM(bits, 0), "bits") < 0)) {
         return -1;
     }
@@ -66,7 +68,7 @@ masks_of(PyObject *const *args, dns_softmax *c)
     }
     const npy_intp dims[2] = {-1, (npy_intp)c->cols};
     PyArrayObject *add =
-        dnspy_want_shape(args[2], "mask", NPY_FLOAT32, 2, dims, DNSPY_OPTIONAL | DNSPY_ROWS);
+        dnspy_want_shape(args[3], "mask", NPY_FLOAT32, 2, dims, DNSPY_OPTIONAL | DNSPY_ROWS);
     if (PyErr_Occurred() || (add != NULL && repeats(c, PyArray_DIM(add, 0), "mask") < 0)) {
         return -1;
     }
@@ -92,15 +94,12 @@ softmax_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     if (dnspy_nargs("softmax_rows", nargs, 8, 8) < 0 || rows_of(args[0], args[1], &c) < 0) {
         return NULL;
     }
-    c.queries = PyLong_AsSize_t(args[2]);
     dns_threads *threads;
     dns_isa isa;
-    if (PyErr_Occurred() || masks_of(args + 3, &c) < 0 ||
-        kernels_threads(module, args[6], &threads) < 0 ||
+    if (kernels_softmax_masks(args + 2, &c) < 0 || kernels_threads(module, args[6], &threads) < 0 ||
         kernels_level(module, args[7], &isa) < 0) {
         return NULL;
     }
-    c.causal = c.queries > 0;
     size_t empty = 0;
     dns_error err;
     dns_status status;

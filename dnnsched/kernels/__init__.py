@@ -7,6 +7,8 @@ what this CPU could do at best.
 **Transforms.** :func:`fft` and :func:`fwht` transform along an axis, by Fourier and by Walsh-Hadamard; :func:`ovsf`
 generates filters by the latter, and :func:`fourier_mix` mixes tokens by the former.
 
+**Attention.** :func:`softmax`, :func:`sddmm` and :func:`attention` take masks and sparse patterns (:func:`pattern`).
+
 **Counts.** A *mask* holds one bit per value, set where the value counts as non-zero: ``|x| > eps``, or NaN (so ``-0.0``
 is zero). Rows of ``W`` values are packed into ``ceil(W / 64)`` words of uint64; column ``j`` is bit ``j % 64`` of word
 ``j // 64`` and the tail bits are zero. Masks are the input of the accelerator models in :mod:`dnnsched.accel`. All
@@ -17,6 +19,7 @@ by a copy; complex input raises TypeError, and so do integers where a kernel mul
 instruction-set level (default: the one in use, see :func:`dnnsched.config.isa`).
 """
 
+from dnnsched.kernels._attention import attention
 from dnnsched.kernels._autotune import autotune
 from dnnsched.kernels._bench import bench, crossovers
 from dnnsched.kernels._bsr import bsr
@@ -72,6 +75,7 @@ __all__ = [
     "RowStats",
     "Tree",
     "act_mask",
+    "attention",
     "autotune",
     "bench",
     "bsr",

@@ -13,25 +13,29 @@ _FORMS = "None, 'causal', ('lengths', n), ('ragged', offsets), or an array of bo
 
 def _rows_of(mask, shape, columns):
     """`mask` as (r, columns) rows that repeat over those of `shape`: copied only where it must be broadcast inside."""
+    lead = shape[:-1]
     try:
-        np.broadcast_to(mask[..., :1], (*shape[:-1], 1))
+        fits = np.broadcast_shapes(mask.shape[:-1], lead) == lead
     except ValueError:
-        raise ValueError(f"mask: expected a shape that broadcasts to {shape}, got {mask.shape}") from None
+        fits = False
+    if not fits:
+        raise ValueError(f"mask: expected a shape that broadcasts to {shape}, got {mask.shape}")
     kept = mask.shape[:-1]
     while kept and kept[0] == 1:
         kept = kept[1:]
-    full = shape[len(shape) - 1 - len(kept):-1]
-    return np.ascontiguousarray(np.broadcast_to(mask.reshape(*kept, columns), (*full, columns))).reshape(-1, columns)
+    full = lead[len(lead) - len(kept):]
+    rows = np.broadcast_to(mask.reshape(*kept, columns), (*full, columns))
+    return np.ascontiguousarray(rows).reshape(math.prod(full), columns)
 
 
-def _array_mask(mask, shape):
+def _array_mask(mask, shape, forms):
     """(bits, additive) of a mask array, one of them None."""
     columns = shape[-1]
     mask = mask if isinstance(mask, np.ndarray) else np.asarray(mask)
     packed = mask.dtype == np.uint64
     want = -(-columns // 64) if packed else columns
     if mask.dtype.kind not in "bf" and not packed:
-        raise TypeError(f"mask: expected {_FORMS}, got dtype {mask.dtype}")
+        raise TypeError(f"mask: expected {forms}, got dtype {mask.dtype}")
     if mask.ndim == 0 or mask.shape[-1] != want:
         raise ValueError(f"mask: expected a last axis of {want}, got shape {mask.shape}")
     if mask.dtype.kind == "f":
@@ -40,6 +44,26 @@ def _array_mask(mask, shape):
         mask = np.ascontiguousarray(mask)
         check_tails(mask, columns, "mask")
     return _rows_of(mask if packed else pack_mask(mask), shape, -(-columns // 64)), None
+
+
+def masks(mask, shape, forms=_FORMS):
+    """(queries, lengths, bits, additive) of a mask that the native functions take, for scores of `shape`."""
+    if mask is None:
+        return 0, None, None, None
+    if isinstance(mask, tuple):
+        if len(mask) != 2 or mask[0] != "lengths":
+            raise ValueError(f"mask: expected {forms}, got {mask!r}")
+        lengths = _common.integers(mask[1], "lengths", np.int32)
+        if len(shape) < 2 or lengths.size != shape[0]:
+            raise ValueError(f"lengths: expected one per element of the first axis of {shape}, got {lengths.size}")
+        return 0, lengths, None, None
+    if isinstance(mask, str):
+        if mask != "causal":
+            raise ValueError(f"mask: expected {forms}, got {mask!r}")
+        if len(shape) < 2:
+            raise ValueError(f"x: expected shape (..., Q, L) for a causal mask, got {shape}")
+        return shape[-2], None, None, None
+    return 0, None, *_array_mask(mask, shape, forms)
 
 
 def softmax(x, mask=None, out=None, *, threads=1, isa=None):
@@ -103,23 +127,8 @@ def softmax(x, mask=None, out=None, *, threads=1, isa=None):
         raise ValueError("out: expected a C-contiguous array, got a strided one")
     shape, rows = x.shape, (math.prod(x.shape[:-1]), x.shape[-1])
     x2, out2 = x.reshape(rows), out.reshape(rows)
-    queries, lengths, bits, additive = 0, None, None, None
-    if isinstance(mask, tuple):
-        if len(mask) != 2 or mask[0] not in ("lengths", "ragged"):
-            raise ValueError(f"mask: expected {_FORMS}, got {mask!r}")
-        if mask[0] == "ragged":
-            _kernels.softmax_segments(x2, out2, _common.integers(mask[1], "offsets", np.int64), threads, level)
-            return out
-        lengths = _common.integers(mask[1], "lengths", np.int32)
-        if x.ndim < 2 or lengths.size != shape[0]:
-            raise ValueError(f"lengths: expected one per element of the first axis of x {shape}, got {lengths.size}")
-    elif isinstance(mask, str):
-        if mask != "causal":
-            raise ValueError(f"mask: expected {_FORMS}, got {mask!r}")
-        if x.ndim < 2:
-            raise ValueError(f"x: expected shape (..., Q, L) for a causal mask, got {shape}")
-        queries = shape[-2]
-    elif mask is not None:
-        bits, additive = _array_mask(mask, shape)
-    _kernels.softmax_rows(x2, out2, queries, lengths, bits, additive, threads, level)
+    if isinstance(mask, tuple) and len(mask) == 2 and mask[0] == "ragged":
+        _kernels.softmax_segments(x2, out2, _common.integers(mask[1], "offsets", np.int64), threads, level)
+    else:
+        _kernels.softmax_rows(x2, out2, *masks(mask, shape), threads, level)
     return out

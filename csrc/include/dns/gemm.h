@@ -12,12 +12,17 @@
 #include "dns/blas.h"
 #include "dns/plan.h"
 
-/* Bytes of workspace, aligned to DNS_ALIGN, of one dns_gemm or dns_gemv call; 0 with a BLAS. */
+/* Bytes of workspace, aligned to DNS_ALIGN, of one dns_gemm, dns_gemm_t or dns_gemv call; 0 with a
+ * BLAS. */
 size_t dns_gemm_workspace(const dns_blas *blas, dns_isa isa);
 
 /* C = A B with A [m][k], B [k][n], C [m][n], row-major; k = 0 gives zeros. Extents below 2^31. */
 void dns_gemm(const dns_blas *blas, dns_isa isa, size_t m, size_t n, size_t k, const float *a,
               ptrdiff_t lda, const float *b, ptrdiff_t ldb, float *c, ptrdiff_t ldc, void *ws);
+
+/* C = A B^T with B [n][k], the rest as dns_gemm. */
+void dns_gemm_t(const dns_blas *blas, dns_isa isa, size_t m, size_t n, size_t k, const float *a,
+                ptrdiff_t lda, const float *b, ptrdiff_t ldb, float *c, ptrdiff_t ldc, void *ws);
 
 /* y = A x with A [m][k], y[i*incy], x contiguous. */
 void dns_gemv(const dns_blas *blas, dns_isa isa, size_t m, size_t k, const float *a, ptrdiff_t lda,

@@ -46,8 +46,8 @@ typedef struct dns_pattern {
     uint16_t *columns;     /* [nnz] less the block's first */
 } dns_pattern;
 
-/* A checked copy of indptr [heads * rows + 1] and indices [indptr's last]. Fails as dns_csr_check
- * does for the heads * rows x cols structure, and with DNS_ERR_MEMORY. */
+/* A checked copy of indptr [heads * rows + 1] and indices [indptr's last]. heads >= 1. Fails as
+ * dns_csr_check does for the heads * rows x cols structure, and with DNS_ERR_MEMORY. */
 DNS_NODISCARD dns_status dns_pattern_create(size_t heads, size_t rows, size_t cols,
                                             const int64_t *indptr, const int64_t *indices,
                                             size_t nnz, const dns_alloc *alloc, dns_pattern **out,
