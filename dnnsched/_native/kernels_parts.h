@@ -35,6 +35,7 @@ extern PyMethodDef kernels_machine_methods[];
 extern PyMethodDef kernels_nbp_methods[];
 extern PyMethodDef kernels_nm_methods[];
 extern PyMethodDef kernels_plan_methods[];
+extern PyMethodDef kernels_pq_methods[];
 extern PyMethodDef kernels_rowstats_methods[];
 extern PyMethodDef kernels_sddmm_methods[];
 extern PyMethodDef kernels_softmax_methods[];

@@ -6,13 +6,13 @@
 #include <unistd.h>
 
 static PyMethodDef *const parts[] = {
-    kernels_attention_methods, kernels_blas_methods,     kernels_bsr_methods,
-    kernels_butterfly_methods, kernels_conv_methods,     kernels_count_methods,
-    kernels_csr_methods,       kernels_dense_methods,    kernels_fft_methods,
-    kernels_fwht_methods,      kernels_int8_methods,     kernels_lstm_methods,
-    kernels_machine_methods,   kernels_nbp_methods,      kernels_nm_methods,
-    kernels_plan_methods,      kernels_rowstats_methods, kernels_sddmm_methods,
-    kernels_softmax_methods,   kernels_tree_methods,
+    kernels_attention_methods, kernels_blas_methods,    kernels_bsr_methods,
+    kernels_butterfly_methods, kernels_conv_methods,    kernels_count_methods,
+    kernels_csr_methods,       kernels_dense_methods,   kernels_fft_methods,
+    kernels_fwht_methods,      kernels_int8_methods,    kernels_lstm_methods,
+    kernels_machine_methods,   kernels_nbp_methods,     kernels_nm_methods,
+    kernels_plan_methods,      kernels_pq_methods,      kernels_rowstats_methods,
+    kernels_sddmm_methods,     kernels_softmax_methods, kernels_tree_methods,
 };
 
 #define WS_KEEP ((size_t)64 << 20) /* a larger workspace is freed after the call */

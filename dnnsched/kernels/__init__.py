@@ -53,6 +53,7 @@ from dnnsched.kernels._machine import Cost, Machine, machine, roofline
 from dnnsched.kernels._nested import NestedPlan, nested
 from dnnsched.kernels._nm import nm
 from dnnsched.kernels._plan import MatPlan
+from dnnsched.kernels._pq import PQ
 from dnnsched.kernels._profile import profile
 from dnnsched.kernels._prune import PATTERNS, prune
 from dnnsched.kernels._quantize import Quantized, quantize
@@ -63,6 +64,7 @@ from dnnsched.kernels._tree import Tree, tree
 
 __all__ = [
     "PATTERNS",
+    "PQ",
     "ConvPlan",
     "Cost",
     "Int8Plan",
