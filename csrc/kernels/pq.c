@@ -30,7 +30,7 @@ dns_pq_not_finite(const float *x, size_t n)
 }
 
 dns_status
-dns_pq_new(dns_pq_shape shape, dns_isa isa, const dns_alloc *alloc, dns_pq **out, dns_error *err)
+dns_pq_check(dns_pq_shape shape, dns_error *err)
 {
     DNS_REQUIRE(shape.ksub == 16 || shape.ksub == 256, err, DNS_ERR_VALUE, -1,
                 "codebooks: expected 16 or 256 centroids, got %zu", shape.ksub);
@@ -40,9 +40,17 @@ dns_pq_new(dns_pq_shape shape, dns_isa isa, const dns_alloc *alloc, dns_pq **out
     DNS_REQUIRE(shape.m >= 1 && shape.m <= DNS_PQ_MAX_DIM / shape.dsub, err, DNS_ERR_VALUE, -1,
                 "codebooks: expected 1 to %zu codebooks of %zu elements, got %zu",
                 DNS_PQ_MAX_DIM / shape.dsub, shape.dsub, shape.m);
+    return DNS_OK;
+}
+
+dns_pq *
+dns_pq_blank(dns_pq_shape shape, dns_isa isa, const dns_alloc *alloc)
+{
     const dns_alloc *a = alloc != NULL ? alloc : dns_alloc_default();
     dns_pq *pq = dns_mem_zero(a, 1, sizeof *pq);
-    DNS_REQUIRE(pq != NULL, err, DNS_ERR_MEMORY, -1, "codebooks: out of memory");
+    if (pq == NULL) {
+        return NULL;
+    }
     pq->alloc = *a;
     pq->ops = dns_pq_ops_select(isa);
     pq->shape = shape;
@@ -57,15 +65,14 @@ dns_pq_new(dns_pq_shape shape, dns_isa isa, const dns_alloc *alloc, dns_pq **out
     if (pq->codebooks == NULL || pq->minus == NULL || pq->exact == NULL || pq->half == NULL ||
         pq->mean == NULL || pq->number == NULL || pq->piece == NULL) {
         dns_pq_destroy(pq);
-        return dns_fail(err, DNS_ERR_MEMORY, -1, "codebooks: out of memory for %zu elements", n);
+        return NULL;
     }
     for (size_t j = 0; j < shape.ksub; j++) {
         pq->number[j] = (float)j;
     }
     pq->bytes = sizeof *pq + shape.m * sizeof *pq->piece +
                 (3 * n + shape.m * shape.ksub + shape.m * shape.dsub + shape.ksub) * sizeof(float);
-    *out = pq;
-    return DNS_OK;
+    return pq;
 }
 
 void
@@ -155,17 +162,16 @@ dns_status
 dns_pq_create(const float *codebooks, dns_pq_shape shape, dns_isa isa, const dns_alloc *alloc,
               dns_pq **out, dns_error *err)
 {
-    dns_pq *pq = NULL;
-    DNS_TRY(dns_pq_new(shape, isa, alloc, &pq, err));
-    const size_t bad = dns_pq_not_finite(codebooks, elements(shape));
-    if (bad < elements(shape)) {
-        dns_pq_destroy(pq);
-        return dns_fail(err, DNS_ERR_VALUE, (int64_t)bad,
-                        "codebooks: expected finite numbers, got %g in centroid %zu of codebook "
-                        "%zu",
-                        (double)codebooks[bad], bad / shape.dsub % shape.ksub,
-                        bad / shape.dsub / shape.ksub);
-    }
+    DNS_TRY(dns_pq_check(shape, err));
+    const size_t n = elements(shape);
+    const size_t bad = dns_pq_not_finite(codebooks, n);
+    DNS_REQUIRE(bad == n, err, DNS_ERR_VALUE, bad,
+                "codebooks: expected finite numbers, got %g in centroid %zu of codebook %zu",
+                (double)codebooks[bad], bad / shape.dsub % shape.ksub,
+                bad / shape.dsub / shape.ksub);
+    dns_pq *pq = dns_pq_blank(shape, isa, alloc);
+    DNS_REQUIRE(pq != NULL, err, DNS_ERR_MEMORY, -1, "codebooks: out of memory for %zu elements",
+                n);
     for (size_t s = 0; s < shape.m; s++) {
         dns_pq_pack(pq, codebooks, s);
     }

@@ -43,9 +43,11 @@ struct dns_pq {
 
 const dns_pq_ops *dns_pq_ops_select(dns_isa isa);
 
-/* As dns_pq_create without packing: dns_pq_pack has to follow. */
-DNS_NODISCARD dns_status dns_pq_new(dns_pq_shape shape, dns_isa isa, const dns_alloc *alloc,
-                                    dns_pq **out, dns_error *err);
+/* Fails with DNS_ERR_VALUE when an extent is out of range. */
+DNS_NODISCARD dns_status dns_pq_check(dns_pq_shape shape, dns_error *err);
+
+/* A quantiser of a checked shape, to be packed; NULL when memory is short. */
+dns_pq *dns_pq_blank(dns_pq_shape shape, dns_isa isa, const dns_alloc *alloc);
 
 /* Packs codebooks, which must be finite, over what was there; piece s alone. */
 void dns_pq_pack(dns_pq *pq, const float *codebooks, size_t s);

@@ -94,20 +94,24 @@ scores(const float *minus, const float *half, const float *number, const float *
     }
 }
 
-/* The definition: lowest distance in double; ksub if a distance is NaN, which x is to blame for. */
+/* PQ_GROUP numbers, in the compilers' own vectors. */
+typedef float group_f32 __attribute__((vector_size(PQ_GROUP * sizeof(float))));
+typedef double group_f64 __attribute__((vector_size(PQ_GROUP * sizeof(double))));
+
+/* The definition: lowest distance in double; ksub if x is not finite, for then no distance is. */
 static size_t
 nearest(const pq_piece *piece, size_t ksub, size_t dsub, const float *x)
 {
     size_t at = ksub;
     double best = INFINITY;
     for (size_t g = 0; g < ksub; g += PQ_GROUP) {
-        const float *c = piece->exact + g * dsub;
-        double sum[PQ_GROUP] = {0.0};
-        for (size_t k = 0; k < dsub; k++, c += PQ_GROUP) {
-            for (size_t j = 0; j < PQ_GROUP; j++) {
-                const double d = (double)x[k] - (double)c[j];
-                sum[j] += d * d;
-            }
+        const float *p = piece->exact + g * dsub;
+        group_f64 sum = {0.0};
+        for (size_t k = 0; k < dsub; k++, p += PQ_GROUP) {
+            group_f32 c;
+            memcpy(&c, p, sizeof c);
+            const group_f64 d = (double)x[k] - __builtin_convertvector(c, group_f64);
+            sum += d * d;
         }
         for (size_t j = 0; j < PQ_GROUP; j++) {
             if (sum[j] < best) {

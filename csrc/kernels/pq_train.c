@@ -44,19 +44,18 @@ trainer_free(trainer *t)
     dns_pq_destroy(t->pq);
 }
 
-static dns_status
-trainer_new(trainer *t, dns_isa isa, dns_error *err)
+/* False when memory is short; trainer_free has to follow all the same. */
+static bool
+trainer_fill(trainer *t, dns_isa isa)
 {
     const dns_alloc *a = &t->alloc;
     const dns_pq_shape shape = t->in->shape;
-    DNS_TRY(dns_pq_new(shape, isa, a, &t->pq, err));
-    t->cells = shape.m * shape.ksub;
-    t->elements = t->cells * shape.dsub;
-    size_t floats;
-    DNS_REQUIRE(dns_mul_size(t->batch, t->dim, &floats), err, DNS_ERR_OVERFLOW, -1,
-                "batch: %zu rows of %zu elements do not fit", t->batch, t->dim);
+    t->pq = dns_pq_blank(shape, isa, a);
+    if (t->pq == NULL) {
+        return false;
+    }
     t->ws_bytes = dns_pq_workspace(t->pq, dns_threads_count(t->threads));
-    t->rows = dns_mem_new(a, floats, sizeof *t->rows);
+    t->rows = dns_mem_new(a, t->batch * t->dim, sizeof *t->rows);
     t->codes = dns_mem_new(a, t->batch * shape.m, 1);
     t->centre = dns_mem_new(a, t->elements, sizeof *t->centre);
     t->sum = dns_mem_new(a, t->elements, sizeof *t->sum);
@@ -65,11 +64,9 @@ trainer_new(trainer *t, dns_isa isa, dns_error *err)
     t->solid = dns_mem_new(a, t->cells, 1);
     t->book = dns_mem_new(a, t->elements, sizeof *t->book);
     t->ws = dns_mem_new(a, t->ws_bytes, 1);
-    DNS_REQUIRE(t->rows != NULL && t->codes != NULL && t->centre != NULL && t->sum != NULL &&
-                    t->weight != NULL && t->count != NULL && t->solid != NULL && t->book != NULL &&
-                    t->ws != NULL,
-                err, DNS_ERR_MEMORY, -1, "batch: out of memory for %zu rows", t->batch);
-    return DNS_OK;
+    return t->rows != NULL && t->codes != NULL && t->centre != NULL && t->sum != NULL &&
+           t->weight != NULL && t->count != NULL && t->solid != NULL && t->book != NULL &&
+           t->ws != NULL;
 }
 
 /* Copies a sixteenth of the step's rows; the order goes round. */
@@ -87,35 +84,61 @@ gather(void *ctx, size_t part)
     }
 }
 
+static double
+distance(const float *x, const double *c, size_t dsub)
+{
+    double sum = 0.0;
+    for (size_t k = 0; k < dsub; k++) {
+        const double d = (double)x[k] - c[k];
+        sum += d * d;
+    }
+    return sum;
+}
+
 /* Row of the batch farthest from a centroid among those of its code; batch if all lie on it. */
 static size_t
 farthest(const trainer *t, size_t s, size_t code)
 {
-    const size_t dsub = t->in->shape.dsub;
-    const double *c = t->centre + (s * t->in->shape.ksub + code) * dsub;
+    const dns_pq_shape shape = t->in->shape;
+    const double *c = t->centre + (s * shape.ksub + code) * shape.dsub;
     size_t at = t->batch;
     double most = 0.0;
     for (size_t i = 0; i < t->batch; i++) {
-        if (t->codes[i * t->in->shape.m + s] != code) {
-            continue;
-        }
-        const float *x = t->rows + i * t->dim + s * dsub;
-        double sum = 0.0;
-        for (size_t k = 0; k < dsub; k++) {
-            const double d = (double)x[k] - c[k];
-            sum += d * d;
-        }
-        if (sum > most) {
-            most = sum;
-            at = i;
+        if (t->codes[i * shape.m + s] == code) {
+            const double d = distance(t->rows + i * t->dim + s * shape.dsub, c, shape.dsub);
+            at = d > most ? i : at;
+            most = d > most ? d : most;
         }
     }
     return at;
 }
 
-/* Gives centroid j a row of the largest cluster that can spare one; false if there is none. */
+/* Moves to code j the rows of code `from` that are nearer to its centroid; their share of all. */
+static double
+divide(const trainer *t, size_t s, size_t from, size_t j)
+{
+    const dns_pq_shape shape = t->in->shape;
+    const double *centre = t->centre + s * shape.ksub * shape.dsub;
+    size_t all = 0;
+    size_t moved = 0;
+    for (size_t i = 0; i < t->batch; i++) {
+        uint8_t *code = t->codes + i * shape.m + s;
+        if (*code == from) {
+            const float *x = t->rows + i * t->dim + s * shape.dsub;
+            const bool nearer = distance(x, centre + j * shape.dsub, shape.dsub) <
+                                distance(x, centre + from * shape.dsub, shape.dsub);
+            *code = (uint8_t)(nearer ? j : from);
+            moved += nearer;
+            all++;
+        }
+    }
+    return (double)moved / (double)all;
+}
+
+/* Gives centroid j the farthest row of the largest cluster that has rows off its centroid, and the
+ * rows nearer to that; false if there is no such cluster. */
 static bool
-reseed(trainer *t, size_t s, size_t j)
+reseed(const trainer *t, size_t s, size_t j)
 {
     const dns_pq_shape shape = t->in->shape;
     double *weight = t->weight + s * shape.ksub;
@@ -123,7 +146,7 @@ reseed(trainer *t, size_t s, size_t j)
     for (;;) {
         size_t from = shape.ksub;
         for (size_t i = 0; i < shape.ksub; i++) {
-            if (!solid[i] && weight[i] >= 1.0 && (from == shape.ksub || weight[i] > weight[from])) {
+            if (i != j && !solid[i] && (from == shape.ksub || weight[i] > weight[from])) {
                 from = i;
             }
         }
@@ -139,9 +162,9 @@ reseed(trainer *t, size_t s, size_t j)
         for (size_t k = 0; k < shape.dsub; k++) {
             t->centre[(s * shape.ksub + j) * shape.dsub + k] = (double)x[k];
         }
-        t->codes[row * shape.m + s] = (uint8_t)j;
-        weight[from] /= 2.0;
-        weight[j] = weight[from];
+        const double share = divide(t, s, from, j) * weight[from];
+        weight[from] -= share;
+        weight[j] = share;
         return true;
     }
 }
@@ -260,17 +283,22 @@ dns_status
 dns_pq_train(const dns_pq_training *training, dns_isa isa, dns_threads *threads,
              const dns_alloc *alloc, float *codebooks, dns_error *err)
 {
+    DNS_TRY(dns_pq_check(training->shape, err));
     trainer t = {.in = training,
                  .alloc = alloc != NULL ? *alloc : *dns_alloc_default(),
                  .threads = threads,
                  .dim = training->shape.m * training->shape.dsub,
+                 .cells = training->shape.m * training->shape.ksub,
                  .batch = training->batch < training->n ? training->batch : training->n};
-    dns_status status = trainer_new(&t, isa, err);
-    if (status == DNS_OK) {
-        status = check(training, t.dim, err);
-    }
-    if (status == DNS_OK) {
+    t.elements = t.cells * training->shape.dsub;
+    DNS_TRY(check(training, t.dim, err));
+    dns_status status = DNS_OK;
+    if (trainer_fill(&t, isa)) {
         status = run(&t, err);
+    }
+    else {
+        status = dns_fail(err, DNS_ERR_MEMORY, -1, "batch: out of memory for %zu rows of %zu",
+                          t.batch, t.dim);
     }
     if (status == DNS_OK) {
         memcpy(codebooks, t.book, t.elements * sizeof *codebooks);

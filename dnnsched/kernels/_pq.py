@@ -110,8 +110,8 @@ class PQ:
         Centroids begin as rows in a random order, of which every step takes the next `batch`. A step encodes its rows
         and moves each centroid to the mean of itself, weighted, and its new rows: mini-batch k-means (Sculley,
         *Web-scale k-means clustering*, WWW 2010), with weights that forget over one pass of the data. A centroid
-        that holds less than one row is re-seeded from the largest cluster: it takes that cluster's farthest row and
-        half its weight. Data with fewer distinct pieces than centroids leave some unused.
+        that holds less than one row is re-seeded from the largest cluster: it becomes that cluster's farthest row and
+        takes the rows nearer to it. Data with fewer distinct pieces than centroids leave some unused.
 
         Examples
         --------

@@ -85,10 +85,11 @@ typedef struct dns_pq_training {
  *
  * (Sculley, "Web-scale k-means clustering", WWW 2010, with weights that forget over one pass of the
  * data); with all rows in a step these are Lloyd's iterations. A centroid whose weight is below one
- * row is re-seeded from the largest cluster: it takes that cluster's farthest row of the batch and
- * half its weight. Sums are in double, in the batch's order: the same bytes at every level and
- * number of threads. Fails with DNS_ERR_VALUE (parameters; not finite, naming the row; order out of
- * range), DNS_ERR_OVERFLOW, DNS_ERR_MEMORY, DNS_ERR_CALLBACK. */
+ * row is re-seeded from the largest cluster: it becomes that cluster's farthest row of the batch
+ * and takes the rows that are nearer to it, with their share of the weight. Sums are in double, in
+ * the batch's order: the same bytes at every level and number of threads. Fails with DNS_ERR_VALUE
+ * (parameters; not finite, naming the row; order out of range), DNS_ERR_MEMORY,
+ * DNS_ERR_CALLBACK. */
 DNS_NODISCARD dns_status dns_pq_train(const dns_pq_training *training, dns_isa isa,
                                       dns_threads *threads, const dns_alloc *alloc,
                                       float *codebooks, dns_error *err);
