@@ -25,12 +25,13 @@ group_of(const dns_fft *cols)
     return cols->first != NULL ? 1 : (size_t)1 << cols->ops->lanes_log2;
 }
 
-/* Floats of one thread: two tiles of columns, or rows' results beside their transform's own. */
+/* Floats of one thread: two tiles of columns, or one column beside its transform's own, or rows'
+ * results beside theirs. */
 static size_t
 piece(const dns_fft *rows, const dns_fft *cols)
 {
     const unsigned lanes_log2 = rows->ops->lanes_log2;
-    const size_t tiles = (size_t)4 << (rows->log2n + lanes_log2);
+    const size_t tiles = ((size_t)4 << (rows->log2n + lanes_log2)) + ((size_t)4 << rows->log2n);
     const size_t results = (size_t)6 << (cols->log2n + lanes_log2);
     return tiles > results ? tiles : results;
 }
@@ -48,15 +49,23 @@ typedef struct split {
     size_t parts, piece;
 } split;
 
+/* Columns 0 to d / 2. Where those before the last fill whole tiles, it is transformed alone, by the
+ * last part. */
 static void
 columns_part(void *ctx, size_t part)
 {
     const split *s = ctx;
-    const size_t wide = (size_t)2 << s->job.rows->ops->lanes_log2;
-    const size_t tiles = (((size_t)1 << s->job.cols->log2n) / 2 + wide) / wide;
+    const fourier_job *job = &s->job;
+    const size_t wide = (size_t)2 << job->rows->ops->lanes_log2;
+    const size_t half = ((size_t)1 << job->cols->log2n) / 2;
+    const size_t tiles = (half + wide - 1) / wide;
     const size_t stop = dns_part(tiles, s->parts, part + 1);
+    float *ws = s->ws + part * s->piece;
     for (size_t t = dns_part(tiles, s->parts, part); t < stop; t++) {
-        s->ops->columns(&s->job, t * wide, s->ws + part * s->piece);
+        s->ops->columns(job, t * wide, ws);
+    }
+    if (part == s->parts - 1 && half % wide == 0) {
+        s->ops->middle(job, ws, ws + ((size_t)4 << job->rows->log2n));
     }
 }
 

@@ -17,8 +17,12 @@ typedef struct fourier_job {
 
 typedef struct dns_fourier_ops {
     dns_isa isa;
-    /* Spectra of the columns [c, c + 2 lanes), as far as they are <= d / 2; two tiles of L. */
+    /* Spectra of the columns [c, c + 2 lanes), as far as they are <= d / 2, without d / 2 where
+     * that is a multiple of 2 lanes; two tiles of L. */
     void (*columns)(const fourier_job *job, size_t c, float *tiles);
+    /* The spectrum of column d / 2 alone, which is real; two rows of L pairs, and what a
+     * transform of rows needs. */
+    void (*middle)(const fourier_job *job, float *pairs, float *own);
     /* The transform of row j of w, d pairs, to its two rows of y and their mirror images. */
     void (*unpack)(const fourier_job *job, size_t j, const float *z);
 } dns_fourier_ops;

@@ -82,7 +82,8 @@ columns(const fourier_job *job, size_t c, float *tiles)
 {
     const size_t n = (size_t)1 << job->rows->log2n;
     const size_t d = (size_t)1 << job->cols->log2n;
-    const size_t count = d / 2 + 1 - c;
+    const size_t left = d / 2 + 1 - c;
+    const size_t count = left == VC_FLOATS + 1 ? VC_FLOATS : left;
     const size_t beyond = count > VS_LANES ? count - VS_LANES : 0;
     float *u = tiles + n * VC_FLOATS;
     for (size_t r = 0; r < n; r++) {
@@ -103,6 +104,26 @@ columns(const fourier_job *job, size_t c, float *tiles)
         if (beyond > 0) {
             put(w, d, c + VS_LANES, beyond, a[1], b[1]);
         }
+    }
+}
+
+static void
+middle(const fourier_job *job, float *pairs, float *own)
+{
+    const size_t n = (size_t)1 << job->rows->log2n;
+    const size_t half = ((size_t)1 << job->cols->log2n) / 2;
+    const ptrdiff_t ld = (ptrdiff_t)(2 * n);
+    float *z = pairs + 2 * n;
+    for (size_t r = 0; r < n; r++) {
+        const float there = job->x[(ptrdiff_t)((n - r) & (n - 1)) * job->ldx + (ptrdiff_t)half];
+        pairs[2 * r] = 0.5F * (job->x[(ptrdiff_t)r * job->ldx + (ptrdiff_t)half] + there);
+        pairs[2 * r + 1] = 0.0F;
+    }
+    job->rows->ops->rows(job->rows, pairs, ld, z, ld, 1, own);
+    for (size_t j = 0; j <= n / 4; j++) {
+        float *w = job->w + j * job->pitch + 2 * half;
+        w[0] = z[4 * j];
+        w[1] = j < n / 4 ? z[4 * j + 2] : 0.0F;
     }
 }
 
@@ -163,5 +184,6 @@ extern const dns_fourier_ops DNS_ISA_FN(dns_fourier_ops);
 const dns_fourier_ops DNS_ISA_FN(dns_fourier_ops) = {
     .isa = DNS_ISA_VALUE,
     .columns = columns,
+    .middle = middle,
     .unpack = unpack,
 };
