@@ -13,12 +13,15 @@ import os
 import sys
 from pathlib import Path
 
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # of NumPy's and the peers' own libraries
+    os.environ[name] = "1"
+
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also where the interpreter leaves it out
 
-from kernels import board
+from kernels import board  # noqa: E402
 
-from dnnsched import config
-from dnnsched import kernels as ds_kernels
+from dnnsched import config  # noqa: E402
+from dnnsched import kernels as ds_kernels  # noqa: E402
 
 
 def describe(machine):

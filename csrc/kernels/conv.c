@@ -12,7 +12,7 @@
 
 #include "dns/gemm.h"
 
-enum { TILE = 256, TILE_STEP = 16 };
+enum { TILE = 448, TILE_STEP = 16 };
 
 /* Output extent of one axis, 0 if the kernel does not fit. */
 static int64_t
@@ -118,24 +118,70 @@ typedef struct job {
     size_t threads;
 } job;
 
-/* cols[(c, i, j)][t] for the pixels [p, p + n) of one group's planes. */
+/* to[t] = x[first + t * step] for t < n, zero where the column is outside [0, width) or x is NULL.
+ */
+static inline void
+take_row(const float *x, int64_t width, int64_t first, int64_t step, size_t n, float *restrict to)
+{
+    if (step != 1) {
+        dns_conv_take(x, width, 1, first, step, n, to);
+        return;
+    }
+    const int64_t count = (int64_t)n;
+    const int64_t low = x == NULL ? count : first >= 0 ? 0 : -first < count ? -first : count;
+    const int64_t high = width - first < low ? low : width - first < count ? width - first : count;
+    for (int64_t t = 0; t < low; t++) {
+        to[t] = 0.0F;
+    }
+    if (high > low) {
+        const float *restrict from = x + (first + low);
+        for (int64_t t = 0; t < high - low; t++) {
+            to[low + t] = from[t];
+        }
+    }
+    for (int64_t t = high; t < count; t++) {
+        to[t] = 0.0F;
+    }
+}
+
+/* A stretch of one output row: image row and column that tap (0, 0) of its first pixel reads. */
+typedef struct stretch {
+    int64_t row, column;
+    size_t n;
+} stretch;
+
+/* The stretches of the pixels [p, p + n), at most n; returns how many. */
+static size_t
+stretches_of(const dns_window *g, size_t p, size_t n, stretch *to)
+{
+    const size_t out_w = (size_t)g->out_w;
+    size_t count = 0;
+    for (const size_t end = p + n; p < end; count++) {
+        const size_t v = p % out_w;
+        to[count].row = (int64_t)(p / out_w) * g->stride_h - g->pad_h;
+        to[count].column = (int64_t)v * g->stride_w - g->pad_w;
+        to[count].n = end - p < out_w - v ? end - p : out_w - v;
+        p += to[count].n;
+    }
+    return count;
+}
+
+/* cols[(c, i, j)][t] for the pixels [p, p + n) of one group's planes, n <= TILE + TILE_STEP. */
 static void
 columns_nchw(const dns_conv *conv, const float *x, size_t p, size_t n, float *cols)
 {
     const dns_window *g = &conv->window;
     const size_t plane = (size_t)g->in_h * (size_t)g->in_w;
+    stretch s[TILE + TILE_STEP];
+    const size_t count = stretches_of(g, p, n, s);
     for (size_t c = 0; c < conv->channels / conv->groups; c++, x += plane) {
-        for (int64_t k = 0; k < (int64_t)g->kernel_h * g->kernel_w; k++, cols += n) {
-            const int64_t i = k / g->kernel_w * g->dilation_h - g->pad_h;
-            const int64_t j = k % g->kernel_w * g->dilation_w - g->pad_w;
-            for (size_t t = 0; t < n;) {
-                const size_t v = (p + t) % (size_t)g->out_w;
-                const size_t left = (size_t)g->out_w - v;
-                const size_t m = n - t < left ? n - t : left;
-                const int64_t row = (int64_t)((p + t) / (size_t)g->out_w) * g->stride_h + i;
-                dns_conv_take(row >= 0 && row < g->in_h ? x + row * g->in_w : NULL, g->in_w, 1,
-                              (int64_t)v * g->stride_w + j, g->stride_w, m, cols + t);
-                t += m;
+        for (int64_t k = 0; k < (int64_t)g->kernel_h * g->kernel_w; k++) {
+            const int64_t i = k / g->kernel_w * g->dilation_h;
+            const int64_t j = k % g->kernel_w * g->dilation_w;
+            for (size_t q = 0; q < count; cols += s[q].n, q++) {
+                const int64_t row = s[q].row + i;
+                take_row(row >= 0 && row < g->in_h ? x + row * g->in_w : NULL, g->in_w,
+                         s[q].column + j, g->stride_w, s[q].n, cols);
             }
         }
     }
