@@ -7,7 +7,7 @@ import pytest
 
 import dnnsched as ds
 from dnnsched import kernels
-from dnnsched.kernels import _autotune, _clock, _profile
+from dnnsched.kernels import _autotune, _clock, _conv, _profile
 from dnnsched.layers import Layer, Network
 
 CONV = Layer("conv", in_channels=8, out_channels=12, in_h=6, in_w=5, kernel_h=3, kernel_w=3, padding=1, stride=2)
@@ -37,59 +37,62 @@ def clock(monkeypatch):
     return calls
 
 
-class Spy:
-    """A plan that counts the vectors it multiplies."""
-
-    def __init__(self, plan):
-        self.plan, self.vectors = plan, 0
-
-    def matmul(self, x, *, out, threads):
-        self.vectors += x.shape[1]
-        return self.plan.matmul(x, out=out, threads=threads)
-
-    def linear(self, x, *, out, threads):
-        self.vectors += x.shape[0]
-        return self.plan.linear(x, out=out, threads=threads)
-
-
 def execution(layer, density=0.25, pattern="unstructured"):
-    return _profile._Execution(layer, density, pattern, {"block": 4, "m": 4}, np.random.SeedSequence(3), 1, None)
+    kind = _profile._Product if _profile._is_matrix(layer) else _profile._Convolution
+    return kind(layer, density, pattern, {"block": 4, "m": 4}, np.random.SeedSequence(3), 1, None)
 
 
-def unfold(x, layer):
-    """Columns of a convolution by plain loops: (C kh kw, positions)."""
-    (sh, sw), (dh, dw), (ph, pw) = layer.stride_hw, layer.dilation_hw, layer.padding_hw
-    x = np.pad(x, ((0, 0), (ph, ph), (pw, pw)))
-    return np.stack([[x[c, i * sh + a * dh, j * sw + b * dw] for c in range(layer.in_channels)
-                      for a in range(layer.kernel_h) for b in range(layer.kernel_w)]
-                     for i in range(layer.out_h) for j in range(layer.out_w)], axis=1)
-
-
-@pytest.mark.parametrize("layer", [CONV, NET[2], Layer("g", in_channels=8, out_channels=6, in_h=4, in_w=4, kernel_h=2,
-                                                       kernel_w=3, groups=2)], ids=lambda layer: layer.name)
-def test_matrix_on_unfolded_input_is_the_convolution(layer):
-    """Against a grouped convolution written with scipy's correlation, channel by channel."""
+def convolved(w, x, layer):
+    """A layer's convolution of images (N, C, H, W) with scipy's correlation, channel by channel."""
     signal = pytest.importorskip("scipy.signal")
-    run = execution(layer)
+    (sh, sw), (dh, dw), low = layer.stride_hw, layer.dilation_hw, layer.padding_hw
+    out = np.zeros((len(x), layer.out_channels, layer.out_h, layer.out_w))
+    taps = np.zeros((*w.shape[:2], dh * (layer.kernel_h - 1) + 1, dw * (layer.kernel_w - 1) + 1))
+    taps[:, :, ::dh, ::dw] = w.reshape(*w.shape[:2], layer.kernel_h, layer.kernel_w)
+    high = [(n - 1) * s + k - size - p for n, s, k, size, p in zip(
+        out.shape[2:], (sh, sw), taps.shape[2:], x.shape[2:], low, strict=True)]
+    x = np.pad(x, ((0, 0), (0, 0), *((p, max(h, 0)) for p, h in zip(low, high, strict=True))))
     depth, filters = layer.in_channels // layer.groups, layer.out_channels // layer.groups
-    full = run.plans.W.reshape(layer.out_channels, layer.in_channels, layer.kernel_h, layer.kernel_w)
-    x = np.random.default_rng(1).standard_normal((layer.in_channels, layer.in_h, layer.in_w))
-    padded = np.pad(x, ((0, 0), (layer.padding_hw[0],) * 2, (layer.padding_hw[1],) * 2))
-    expected = np.zeros((layer.out_channels, layer.out_h, layer.out_w))
-    for f in range(layer.out_channels):
-        first = f // filters * depth
-        for c in range(first, first + depth):
-            expected[f] += signal.correlate2d(padded[c], full[f, c], "valid")[::layer.stride_hw[0],
-                                                                               ::layer.stride_hw[1]]
-    got = run.plans.plan("csr") @ unfold(x, layer).astype(np.float32)
-    assert got.shape == (layer.out_channels, run.positions)
-    np.testing.assert_allclose(got.reshape(expected.shape), expected, rtol=1e-4, atol=1e-4)
+    for i, f, c in np.ndindex(len(x), layer.out_channels, depth):
+        full = signal.correlate2d(x[i, f // filters * depth + c], taps[f, c], "valid")
+        out[i, f] += full[::sh, ::sw][:layer.out_h, :layer.out_w]
+    return out
+
+
+CONVS = (
+    NET[0], CONV, NET[2],
+    Layer("grouped", in_channels=8, out_channels=6, in_h=4, in_w=4, kernel_h=2, kernel_w=3, groups=2),
+    Layer("same", in_channels=3, out_channels=4, in_h=8, in_w=7, kernel_h=3, kernel_w=4, stride=2, padding="same"),
+    Layer("wide", in_channels=2, out_channels=3, in_h=9, in_w=9, kernel_h=3, kernel_w=3, dilation=2, padding=(2, 1)),
+    Layer("pointwise", in_channels=6, out_channels=9, in_h=5, in_w=4),
+    Layer("strided", in_channels=6, out_channels=9, in_h=5, in_w=4, stride=(2, 1)),
+)
+
+
+@pytest.mark.parametrize("layer", CONVS, ids=lambda layer: layer.name)
+def test_what_is_timed_is_the_convolution(layer):
+    twin = execution(layer)  # draws the inputs that the other one does
+    x = twin._rng.random((2, layer.in_channels, layer.in_h, layer.in_w), np.float32)
+    expected = convolved(twin.w, x, layer)
+    formats = _profile._runnable(layer)
+    assert ("depthwise" in formats, "bsr" in formats) == (layer.name == "depthwise", layer.name == "pointwise")
+    for name in formats:
+        got = execution(layer).call(2, name)()
+        np.testing.assert_allclose(got.reshape(expected.shape), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layer", [NET[3], NET[4]], ids=lambda layer: layer.name)
+def test_what_is_timed_is_the_linear_layer(layer):
+    twin = execution(layer)
+    x = twin._rng.random((3 * max(layer.seq_len, 1), layer.in_channels), np.float32)
+    for name in _profile._runnable(layer):
+        np.testing.assert_allclose(execution(layer).call(3, name)(), x @ twin.w[:, :, 0].T, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("pattern", "density"), [("unstructured", 0.25), ("block", 0.5), ("nm", 0.5),
                                                   ("channel", 0.5)])
 def test_weights_have_the_density_and_pattern_asked_for(pattern, density):
-    w = execution(CONV, density, pattern).plans.W.reshape(12, 8, 9)
+    w = execution(CONV, density, pattern).w
     mask = w != 0
     assert mask.sum() == density * mask.size
     if pattern == "block":
@@ -98,22 +101,7 @@ def test_weights_have_the_density_and_pattern_asked_for(pattern, density):
         assert (mask.reshape(12, 2, 4, 9).sum(axis=2) == 2).all()
     if pattern == "channel":
         assert set(mask.reshape(12, -1).sum(axis=1)) == {0, 72}
-    assert (execution(NET[0], 0.1).plans.W != 0).all()  # stays dense
-
-
-@pytest.mark.parametrize("batch", [1, 2, 3, 7, 64])
-@pytest.mark.parametrize("limit", [1, 5000, 1 << 30])
-def test_pieces_are_the_batch(batch, limit, monkeypatch, clock):
-    monkeypatch.setattr(_profile, "_UNFOLDED_BYTES", limit)
-    for layer in NET:
-        run = execution(layer)
-        n, full, rest = run.pieces(batch)
-        assert n * full + rest == batch * run.positions
-        assert rest < n
-        assert layer.kind == "linear" or 4 * n * run.plans.W.shape[1] <= max(limit, 4 * run.plans.W.shape[1] * 9 * 4)
-        spy = run.plans._plans["csr"] = Spy(run.plans.plan("csr"))
-        run.call(batch, "csr")()
-        assert spy.vectors == batch * run.positions
+    assert (execution(NET[0], 0.1).w != 0).all()  # stays dense
 
 
 def test_table_says_what_was_done():
@@ -127,7 +115,7 @@ def test_table_says_what_was_done():
     assert meta == table.meta
     assert meta["machine"]["origin"] == "measured"
     assert meta["machine"]["isa"] == meta["installation"]["isa"] == ds.config.isa()
-    assert meta["formats"]["depthwise"] == ["csr", "csr"]
+    assert meta["formats"]["depthwise"] == ["depthwise", "depthwise"]
     assert (meta["density"], meta["repeats"], meta["rng"]["entropy"]) == (0.25, 4, 5)
     assert table.to_trace(20, 1).n_samples == 20
     again = kernels.profile(NET, 0.25, batches=(1, 3), repeats=1, format=meta["formats"], machine=MACHINE)
@@ -217,6 +205,9 @@ def test_times_are_per_call():
     (lambda: kernels.profile(NET, batches=()), "batches: expected ascending sizes, at least one"),
     (lambda: kernels.profile(NET, batches=(2, 2)), "batches: expected ascending sizes"),
     (lambda: kernels.profile(NET, format="coo"), "format: expected one of 'auto', 'dense', 'csr'"),
+    (lambda: kernels.profile(NET, format="bsr"), r"format\['stem'\]: expected one of 'dense', 'csr', got 'bsr'"),
+    (lambda: kernels.profile(NET, format="depthwise"), "format: expected one of 'auto', 'dense', 'csr', 'bsr', got"),
+    (lambda: kernels.profile(NET, formats=("bsr",)), "formats: layer 'stem': expected one of dense, csr, got bsr"),
     (lambda: kernels.profile(NET, format={"fc": "csr"}), "format: expected an entry for every layer, 'stem' is"),
     (lambda: kernels.profile(NET, format={"stem": ["csr", "csr"]}), r"format\['stem'\]: expected 1 names"),
     (lambda: kernels.profile(NET, formats=()), "formats: expected at least one of"),
@@ -244,4 +235,6 @@ def test_wrong_types(make):
 
 def test_every_format_has_its_fraction():
     assert set(_autotune._ATTAINED) == set(_autotune.FORMATS)
+    assert set(_autotune._CONV_ATTAINED) == set(_conv.FORMATS)
+    assert all(0 < f <= 1 for f in _autotune._CONV_ATTAINED.values())
     assert all(0 < f <= 1 for pair in _autotune._ATTAINED.values() for f in pair)

@@ -18,6 +18,8 @@ FORMATS = {"dense": dense, "csr": csr, "bsr": bsr}
 # from one run on a busy machine (AVX-512, Sapphire Rapids), not calibrated; only their ratios decide.
 _ATTAINED = {"dense": (0.85, 0.9), "csr": (0.65, 0.2), "bsr": (0.75, 0.4)}
 _WIDE = 8
+# The same of convolutions, from image to result.
+_CONV_ATTAINED = {"dense": 0.5, "csr": 0.75, "depthwise": 0.2}
 _REPEATS = 7
 
 
@@ -48,6 +50,41 @@ def estimate(plan, n, machine):
     return _machine.roofline(plan, n, machine) / _ATTAINED[plan.format][n < _WIDE]
 
 
+def estimate_conv(plan, n, machine):
+    """Seconds that the cost model expects of a convolution of n images."""
+    return _machine.roofline(plan, n, machine) / _CONV_ATTAINED[plan.format]
+
+
+def fastest(formats, call, key, record):
+    """Name of the format whose function runs fastest, from `record` where it holds the key, else by timing.
+
+    Parameters
+    ----------
+    formats : sequence of str
+        Of equal ones the first wins.
+    call : callable
+        ``call(name)`` gives a function of no arguments that executes the format once.
+    key : str
+        What is executed.
+    record : dict or None
+        As for :func:`autotune`.
+
+    Returns
+    -------
+    str
+    """
+    if record is not None and key in record:
+        held = record[key]
+        if not isinstance(held, Mapping) or held.get("format") not in formats:
+            raise ValueError(f"record: {key!r}: expected a 'format' of {', '.join(formats)}, got {held!r}")
+        return held["format"]
+    seconds = {name: float(np.median(_clock.times(call(name), _REPEATS))) for name in formats}
+    best = min(seconds, key=seconds.get)
+    if record is not None:
+        record[key] = {"format": best, "seconds": seconds}
+    return best
+
+
 class Candidates:
     """Plans of one matrix in several formats, each packed when it is first wanted."""
 
@@ -71,22 +108,14 @@ class Candidates:
         m, k = self.W.shape
         key = (f"{m}x{k} nnz {self.nnz}, {n} {'rows' if rows else 'columns'}, {self.isa}, threads {threads}, "
                f"{' '.join(formats)}")
-        if record is not None and key in record:
-            held = record[key]
-            if not isinstance(held, Mapping) or held.get("format") not in formats:
-                raise ValueError(f"record: {key!r}: expected a 'format' of {', '.join(formats)}, got {held!r}")
-            return held["format"]
         x = np.random.default_rng(0).random((n, k) if rows else (k, n), np.float32)
         out = np.empty((n, m) if rows else (m, n), np.float32)
-        seconds = {}
-        for name in formats:
-            call = getattr(self.plan(name), "linear" if rows else "matmul")
-            seconds[name] = float(np.median(_clock.times(lambda call=call: call(x, out=out, threads=threads),
-                                                         _REPEATS)))
-        best = min(seconds, key=seconds.get)
-        if record is not None:
-            record[key] = {"format": best, "seconds": seconds}
-        return best
+
+        def call(name):
+            product = getattr(self.plan(name), "linear" if rows else "matmul")
+            return lambda: product(x, out=out, threads=threads)
+
+        return fastest(formats, call, key, record)
 
 
 def autotune(W, n, formats=("dense", "csr", "bsr"), measure=False, *, bias=None, act=None, rows=False, threads=1,

@@ -9,87 +9,149 @@ import numpy as np
 from dnnsched import config
 from dnnsched._arrays import check_choice, check_int, check_number, seed_sequence
 from dnnsched.costs import CostTable
-from dnnsched.kernels import _autotune, _clock, _common, _machine, _prune
+from dnnsched.kernels import _autotune, _clock, _common, _conv, _machine, _prune
 from dnnsched.layers import Network
 
-# A convolution's unfolded inputs are multiplied in pieces of whole images up to this size, one image at least.
-_UNFOLDED_BYTES = 16 << 20
 _NOISY = 1.15
 _TIMING = "median of warm repeats, one layer at a time"
-_CONV = "matrix products on unfolded inputs; unfolding is not timed"
+_CONV = "conv2d, from image to result; 1 x 1 kernels without stride or padding as matrix products, image by image"
+
+
+def _runnable(layer):
+    """Formats in which a layer can be executed; an attention layer raises ValueError."""
+    if layer.kind == "attention":
+        raise ValueError(f"network: layer {layer.name!r}: expected convolutions and linear layers, got attention")
+    if _is_matrix(layer):
+        return tuple(_autotune.FORMATS)
+    return _conv.FORMATS if _is_depthwise(layer) else ("dense", "csr")
+
+
+def _is_matrix(layer):
+    """Linear layers, and convolutions whose input is a matrix of channels by pixels as it lies."""
+    return layer.kind == "linear" or (layer.kernel_h * layer.kernel_w * layer.groups == 1 and
+                                      layer.stride_hw == (1, 1) and layer.padding_hw == (0, 0))
+
+
+def _is_depthwise(layer):
+    return layer.kind == "conv" and layer.groups == layer.in_channels > 1
+
+
+def _candidates(layer, formats):
+    """Those of `formats` that a layer can be executed in; a depthwise convolution always is one."""
+    if _is_depthwise(layer):
+        return ("depthwise",)
+    runnable = _runnable(layer)
+    found = tuple(f for f in formats if f in runnable)
+    if not found:
+        raise ValueError(f"formats: layer {layer.name!r}: expected one of {', '.join(runnable)}, "
+                         f"got {', '.join(formats)}")
+    return found
 
 
 class _Execution:
-    """One layer with its weights; ``call(batch, format)`` gives a function that executes it once."""
+    """One layer with its weights; ``call(batch, format)`` gives a function that executes it once and returns it all."""
 
     def __init__(self, layer, density, pattern, options, seed, threads, isa):
-        if layer.kind == "attention":
-            raise ValueError(f"network: layer {layer.name!r}: expected convolutions and linear layers, got attention")
-        self.layer, self.threads = layer, threads
+        self.layer, self.threads, self.isa = layer, threads, isa
         self._rng = np.random.Generator(np.random.PCG64(seed))
-        self.plans = _autotune.Candidates(self._weights(density, pattern, options), isa=isa)
-        self.grouped = layer.groups > 1
-        self.positions = layer.out_h * layer.out_w if layer.kind == "conv" else max(layer.seq_len, 1)
+        self.w = self._weights(density, pattern, options)
 
     def _weights(self, density, pattern, options):
-        """Pruned normal weights as a matrix (M, C kh kw); groups are blocks on its diagonal."""
-        layer, groups = self.layer, self.layer.groups
-        m, depth, area = layer.out_channels, layer.in_channels // groups, layer.kernel_h * layer.kernel_w
-        w = self._rng.standard_normal((m, depth, area), np.float32)
+        """Pruned normal weights (M, C / groups, kh kw)."""
+        layer = self.layer
+        w = self._rng.standard_normal((layer.out_channels, layer.in_channels // layer.groups,
+                                       layer.kernel_h * layer.kernel_w), np.float32)
         if layer.sparse_weights and density < 1:
             try:
                 w = np.where(_prune.prune(w, density, pattern, **options), w, np.float32(0))
             except ValueError as error:
                 raise ValueError(f"network: layer {layer.name!r}: {error}") from None
-        if groups == 1:
-            return w.reshape(m, depth * area)
-        full = np.zeros((groups, m // groups, groups, depth * area), np.float32)
-        at = np.arange(groups)
-        full[at, :, at] = w.reshape(groups, m // groups, depth * area)
-        return full.reshape(m, groups * depth * area)
+        return w
 
-    @property
-    def rows(self):
-        """Whether vectors are rows: linear layers."""
-        return self.layer.kind == "linear"
 
-    def pieces(self, batch):
-        """(vectors of a piece, number of pieces, vectors of a last smaller one or 0)."""
-        images = batch
-        if not self.rows:
-            size = 4 * self.plans.W.shape[1] * self.positions
-            images = max(1, min(batch, _UNFOLDED_BYTES // size))
-        full, rest = divmod(batch, images)
-        return images * self.positions, full, rest * self.positions
+class _Product(_Execution):
+    """A matrix: rows of linear layers, columns of one image after the other."""
+
+    def __init__(self, layer, *how):
+        super().__init__(layer, *how)
+        self.plans = _autotune.Candidates(self.w[:, :, 0], isa=self.isa)
+        self.rows = layer.kind == "linear"
+        self.positions = max(layer.seq_len, 1) if self.rows else layer.out_h * layer.out_w
 
     def call(self, batch, name):
-        """Function of no arguments that executes the layer on a batch."""
         (m, k), plan, threads = self.plans.W.shape, self.plans.plan(name), self.threads
-        n, full, rest = self.pieces(batch)
-        x = self._rng.random((n, k) if self.rows else (k, n), np.float32)
-        out = np.empty((n, m) if self.rows else (m, n), np.float32)
         if self.rows:
+            x = self._rng.random((batch * self.positions, k), np.float32)
+            out = np.empty((len(x), m), np.float32)
             return lambda: plan.linear(x, out=out, threads=threads)
+        x = self._rng.random((batch, k, self.positions), np.float32)
+        out = np.empty((batch, m, self.positions), np.float32)
 
         def execute():
-            for _ in range(full):
-                plan.matmul(x, out=out, threads=threads)
-            if rest:
-                plan.matmul(x[:, :rest], out=out[:, :rest], threads=threads)
+            for image, result in zip(x, out, strict=True):
+                plan.matmul(image, out=result, threads=threads)
+            return out
         return execute
 
     def estimate(self, batch, name, machine):
         """Seconds of the cost model."""
-        n, full, rest = self.pieces(batch)
         plan = self.plans.plan(name)
-        return full * _autotune.estimate(plan, n, machine) + (_autotune.estimate(plan, rest, machine) if rest else 0.0)
+        if self.rows:
+            return _autotune.estimate(plan, batch * self.positions, machine)
+        return batch * _autotune.estimate(plan, self.positions, machine)
 
     def choose(self, batch, formats, tune, machine, record):
-        """Format for a batch; grouped layers are sparse by nature."""
-        if self.grouped:
-            return "csr"
-        return self.plans.choose(self.pieces(batch)[0], formats, measure=tune, rows=self.rows, threads=self.threads,
+        """Format for a batch, of those that the layer can be executed in."""
+        n = batch * self.positions if self.rows else self.positions
+        return self.plans.choose(n, formats, measure=tune, rows=self.rows, threads=self.threads,
                                  machine=machine, record=record)
+
+
+class _Convolution(_Execution):
+    """A convolution by :func:`~dnnsched.kernels.conv2d`: padding, unfolding and all."""
+
+    def __init__(self, layer, *how):
+        super().__init__(layer, *how)
+        self._plans = {}
+        # Padding that is not the same on both sides has one zero more at the high end: it is part of the image here.
+        extra = [max((out - 1) * stride + dilation * (kernel - 1) + 1 - size - 2 * pad, 0)
+                 for out, stride, dilation, kernel, size, pad in zip(
+                     (layer.out_h, layer.out_w), layer.stride_hw, layer.dilation_hw,
+                     (layer.kernel_h, layer.kernel_w), (layer.in_h, layer.in_w), layer.padding_hw, strict=True)]
+        self.image = (layer.in_channels, layer.in_h + extra[0], layer.in_w + extra[1])
+
+    def plan(self, name):
+        """The plan of a format, packed when it is first wanted."""
+        if name not in self._plans:
+            layer = self.layer
+            w = self.w.reshape(*self.w.shape[:2], layer.kernel_h, layer.kernel_w)
+            self._plans[name] = _conv.conv2d(w, self.image, stride=layer.stride_hw, padding=layer.padding_hw,
+                                             dilation=layer.dilation_hw, groups=layer.groups, format=name,
+                                             isa=self.isa)
+        return self._plans[name]
+
+    def call(self, batch, name):
+        plan, threads = self.plan(name), self.threads
+        x = np.zeros((batch, *self.image), np.float32)
+        x[:, :, :self.layer.in_h, :self.layer.in_w] = self._rng.random(
+            (batch, self.layer.in_channels, self.layer.in_h, self.layer.in_w), np.float32)
+        out = np.empty((batch, *plan.out_shape), np.float32)
+        return lambda: plan(x, out=out, threads=threads)
+
+    def estimate(self, batch, name, machine):
+        """Seconds of the cost model."""
+        return _autotune.estimate_conv(self.plan(name), batch, machine)
+
+    def choose(self, batch, formats, tune, machine, record):
+        """Format for a batch, of those that the layer can be executed in."""
+        if not tune:
+            return min(formats, key=lambda name: self.estimate(batch, name, machine))
+        layer = self.layer
+        key = (f"conv {'x'.join(map(str, self.image))} to {layer.out_channels}, {layer.kernel_h}x{layer.kernel_w}, "
+               f"stride {layer.stride_hw}, dilation {layer.dilation_hw}, padding {layer.padding_hw}, groups "
+               f"{layer.groups}, nnz {np.count_nonzero(self.w)}, batch {batch}, threads {self.threads}, "
+               f"{' '.join(formats)}")
+        return _autotune.fastest(formats, lambda name: self.call(batch, name), key, record)
 
 
 def _densities(net, density):
@@ -103,12 +165,14 @@ def _densities(net, density):
     return [check_number(density.get(name, 1.0), f"density[{name!r}]", 0, 1) for name in names]
 
 
-def _formats(net, format, n_batches):
-    """Per layer: the name "auto", or a tuple of one format per batch."""
+def _formats(net, format, formats, n_batches):
+    """Per layer and batch a tuple of formats: one, or the candidates to choose from."""
     if isinstance(format, str):
         check_choice(format, "format", ("auto", *_autotune.FORMATS))
-        return ["auto" if format == "auto" else (format,) * n_batches] * len(net)
-    if not isinstance(format, Mapping):
+        if format == "auto":
+            return [(_candidates(layer, formats),) * n_batches for layer in net]
+        format = {layer.name: "depthwise" if _is_depthwise(layer) else format for layer in net}
+    elif not isinstance(format, Mapping):
         raise TypeError(f"format: expected a name or a mapping from layer to names, got {type(format).__name__}")
     out = []
     for layer in net:
@@ -118,7 +182,7 @@ def _formats(net, format, n_batches):
         names = (names,) * n_batches if isinstance(names, str) else tuple(names)
         if len(names) != n_batches:
             raise ValueError(f"format[{layer.name!r}]: expected {n_batches} names, one per batch, got {len(names)}")
-        out.append(tuple(check_choice(n, f"format[{layer.name!r}]", tuple(_autotune.FORMATS)) for n in names))
+        out.append(tuple((check_choice(n, f"format[{layer.name!r}]", _runnable(layer)),) for n in names))
     return out
 
 
@@ -145,10 +209,11 @@ def profile(network, density=1.0, pattern="unstructured", *, batches=(1,), forma
         Batch sizes, ascending.
     format : str or mapping
         ``"auto"``: per layer and batch as :func:`~dnnsched.kernels.autotune` chooses; or a format's name; or a mapping
-        from layer to a name or to one name per batch, such as ``meta["formats"]`` of another profile. Grouped
-        convolutions always run as one block-diagonal CSR matrix.
+        from layer to a name or to one name per batch, such as ``meta["formats"]`` of another profile. Convolutions
+        whose input is not a matrix as it lies run as ``"dense"`` or ``"csr"``; those of one channel per group as
+        ``"depthwise"`` unless the mapping says otherwise.
     formats : sequence of str
-        Candidates of ``"auto"``.
+        Candidates of ``"auto"``, for each layer those that it can be executed in.
     tune : bool
         ``"auto"`` chooses by timing instead of by the cost model.
     measure : bool
@@ -183,9 +248,10 @@ def profile(network, density=1.0, pattern="unstructured", *, batches=(1,), forma
     Notes
     -----
     Every layer is timed alone and warm: its weights and inputs lie in the smallest cache that holds them. Linear layers
-    multiply rows. A convolution is a matrix product with unfolded inputs, which makes 1 x 1 kernels exact; unfolding
-    for larger ones is not timed. Elementwise layers and pooling are not part of layer tables. Time includes the call
-    from Python, about a microsecond.
+    multiply rows. Convolutions are those of :func:`~dnnsched.kernels.conv2d` on images with channels first, from image
+    to result: padding and unfolding are part of the time. A 1 x 1 kernel without stride or padding multiplies each
+    image as the matrix of channels by pixels that it is. Elementwise layers and pooling are not part of layer tables.
+    Time includes the call from Python, about a microsecond.
 
     Examples
     --------
@@ -195,8 +261,8 @@ def profile(network, density=1.0, pattern="unstructured", *, batches=(1,), forma
     ('modelled', 28, (1, 4))
     """
     net, batches = _network(network), _batches(batches)
-    densities, chosen = _densities(net, density), _formats(net, format, len(batches))
-    formats = _autotune.formats_of(formats)
+    densities = _densities(net, density)
+    candidates = _formats(net, format, _autotune.formats_of(formats), len(batches))
     check_choice(pattern, "pattern", _prune.PATTERNS)
     check_int(repeats, "repeats", 1)
     check_int(threads, "threads", 1, 256)
@@ -208,7 +274,7 @@ def profile(network, density=1.0, pattern="unstructured", *, batches=(1,), forma
         machine = _machine.machine(measure=measure, isa=isa)
     options = {"block": block, "m": m}
     seconds, names = np.empty((len(net), len(batches), repeats if measure else 1)), {}
-    for i, j, layer, run, name in _runs(net, batches, densities, chosen, formats, tune, machine, quiet, measure,
+    for i, j, layer, run, name in _runs(net, batches, densities, candidates, tune, machine, quiet, measure,
                                         (pattern, options), seed.spawn(len(net)), (threads, isa)):
         names.setdefault(layer.name, []).append(name)
         seconds[i, j] = (_clock.times(run.call(batches[j], name), repeats) if measure
@@ -233,7 +299,7 @@ def _network(network):
     return net
 
 
-def _runs(net, batches, densities, chosen, formats, tune, machine, quiet, measure, pruning, seeds, how):
+def _runs(net, batches, densities, candidates, tune, machine, quiet, measure, pruning, seeds, how):
     """Yield (i, j, layer, execution, format) of every layer and batch, with a progress bar."""
     from dnnsched.report import progress
 
@@ -241,10 +307,10 @@ def _runs(net, batches, densities, chosen, formats, tune, machine, quiet, measur
     bar = progress.bar(len(net) * len(batches), f"profile {net.name}", quiet or not measure)
     try:
         for i, layer in enumerate(net):
-            run = _Execution(layer, densities[i], *pruning, seeds[i], *how)
+            run = (_Product if _is_matrix(layer) else _Convolution)(layer, densities[i], *pruning, seeds[i], *how)
             for j, batch in enumerate(batches):
-                name = (run.choose(batch, formats, tune, machine, record) if chosen[i] == "auto" or run.grouped
-                        else chosen[i][j])
+                names = candidates[i][j]
+                name = names[0] if len(names) == 1 else run.choose(batch, names, tune, machine, record)
                 yield i, j, layer, run, name
                 bar.update()
     finally:
