@@ -45,13 +45,14 @@ fill_first(unsigned log2n, unsigned lanes_log2, float *w)
 {
     const size_t lanes = (size_t)1 << lanes_log2;
     const size_t m = (size_t)1 << (log2n - lanes_log2);
-    for (size_t c = 0; w != NULL && c < m; c++) {
+    const size_t wide = m < lanes ? lanes : m; /* short rows: two lie beside each other */
+    for (size_t c = 0; w != NULL && c < wide; c++) {
         for (size_t p = 1; p < lanes; p++) {
             const size_t at = 2 * lanes * (c / lanes * (lanes - 1) + p - 1) + c % lanes;
-            root(p * c, lanes * m, w + at, lanes);
+            root(p * (c % m), lanes * m, w + at, lanes);
         }
     }
-    return 2 * m * (lanes - 1);
+    return 2 * wide * (lanes - 1);
 }
 
 dns_status
@@ -62,7 +63,7 @@ dns_fft_create(unsigned log2n, dns_isa isa, const dns_alloc *alloc, dns_fft **ou
                 log2n);
     alloc = alloc != NULL ? alloc : dns_alloc_default();
     const dns_fft_ops *ops = dns_fft_ops_select(isa);
-    const bool by_rows = log2n >= 2 * ops->lanes_log2;
+    const bool by_rows = log2n >= 2 * ops->lanes_log2 - 1;
     const unsigned left = by_rows ? log2n - ops->lanes_log2 : 0;
     const size_t first = by_rows ? fill_first(log2n, ops->lanes_log2, NULL) : 0;
     const size_t rest = fill_between(left, ops->radix_log2, NULL);

@@ -22,8 +22,8 @@ struct dns_fft {
     unsigned log2n;
     size_t floats; /* of all three */
     float *whole;  /* roots between n vectors */
-    float *first;  /* a row's first pass, or NULL: [n / lanes^2][lanes - 1][re, im][lanes] */
-    float *rest;   /* between the n / lanes vectors after it */
+    float *first; /* a row's first pass, or NULL: ceil(n / lanes^2) of [lanes - 1][re, im][lanes] */
+    float *rest;  /* between the n / lanes vectors after it */
 };
 
 const dns_fft_ops *dns_fft_ops_select(dns_isa isa);

@@ -9,14 +9,17 @@
  * Columns are tiles as they lie. Rows of n >= lanes^2 use the decomposition n = lanes * m: the
  * first pass, of radix `lanes` at distance m, takes neighbours as lanes, turns them by w^(p c), and
  * transposes each block of lanes^2, after which output p sits in lane p. The rest is a tile of m
- * vectors whose vector k is y[k * lanes ...], contiguous. Shorter rows lie in the lanes, one each,
- * transposed on the way in and out.
+ * vectors whose vector k is y[k * lanes ...], contiguous. Rows of lanes^2 / 2 go two by two.
+ * Shorter ones lie in the lanes, one each, transposed on the way in and out.
  *
  * Count for a complex vector: radix 16 takes 160 additions and products for 16 elements, a root 4
  * operations, the transposition 8 shuffles, pairs to planes and back 4; at two vector instructions
  * a cycle a row of 256 takes 286 cycles (16 lanes).
  */
 #include "kernels/fft_internal.h"
+
+#include <stdbool.h>
+
 #include "kernels/vec_complex.h"
 #include "kernels/vec_transpose.h"
 
@@ -277,35 +280,54 @@ tile(const dns_fft *fft, float *t, float *u)
     between(t, fft->log2n, fft->whole, &out, 0, 1, TILE);
 }
 
-/* A row's first pass: elements of a row x of VS_LANES m numbers to a tile t of m vectors. */
+/* A row's first pass on one block of VS_LANES^2 elements, loaded to v: to VS_LANES vectors of t. */
+VC_INLINE void
+first_block(vc *v, float *t, const float *w)
+{
+    vs re[VS_LANES];
+    vs im[VS_LANES];
+    dft(v, VS_LANES);
+    re[0] = v[0].re;
+    im[0] = v[0].im;
+#pragma GCC unroll 16
+    for (size_t p = 1; p < VS_LANES; p++) {
+        const vc root = vc_load(w + (p - 1) * VC_FLOATS);
+        const vc turned = vc_mul(v[place(p, VS_LANES)], root.re, root.im);
+        re[p] = turned.re;
+        im[p] = turned.im;
+    }
+    vs_transpose(re);
+    vs_transpose(im);
+#pragma GCC unroll 16
+    for (size_t i = 0; i < VS_LANES; i++) {
+        vc_store(t + i * VC_FLOATS, (vc){re[i], im[i]});
+    }
+}
+
+/* A row x of VS_LANES m numbers to a tile t of m vectors. */
 static void
 first(const float *x, float *t, size_t m, const float *w)
 {
     for (size_t c = 0; c < m; c += VS_LANES, w += (VS_LANES - 1) * VC_FLOATS) {
         vc v[VS_LANES];
-        vs re[VS_LANES];
-        vs im[VS_LANES];
 #pragma GCC unroll 16
         for (size_t a = 0; a < VS_LANES; a++) {
             v[a] = vc_load_pairs(x + 2 * (a * m + c), VS_LANES);
         }
-        dft(v, VS_LANES);
-        re[0] = v[0].re;
-        im[0] = v[0].im;
-#pragma GCC unroll 16
-        for (size_t p = 1; p < VS_LANES; p++) {
-            const vc root = vc_load(w + (p - 1) * VC_FLOATS);
-            const vc turned = vc_mul(v[place(p, VS_LANES)], root.re, root.im);
-            re[p] = turned.re;
-            im[p] = turned.im;
-        }
-        vs_transpose(re);
-        vs_transpose(im);
-#pragma GCC unroll 16
-        for (size_t i = 0; i < VS_LANES; i++) {
-            vc_store(t + (c + i) * VC_FLOATS, (vc){re[i], im[i]});
-        }
+        first_block(v, t + c * VC_FLOATS, w);
     }
+}
+
+/* Two rows of VS_LANES^2 / 2 numbers to two tiles, one behind the other. */
+static void
+first_two(const float *x, const float *other, float *t, const float *w)
+{
+    vc v[VS_LANES];
+#pragma GCC unroll 16
+    for (size_t a = 0; a < VS_LANES; a++) {
+        v[a] = vc_unzip(vs_load(x + a * VS_LANES), vs_load(other + a * VS_LANES));
+    }
+    first_block(v, t, w);
 }
 
 /* Up to VS_LANES short rows, one per lane. */
@@ -349,10 +371,24 @@ rows(const dns_fft *fft, const float *x, ptrdiff_t ldx, float *y, ptrdiff_t ldy,
         return;
     }
     const unsigned log2m = fft->log2n - LANES_LOG2;
-    for (size_t b = 0; b < batch; b++, x += ldx, y += ldy) {
+    const size_t m = (size_t)1 << log2m;
+    const size_t at_once = m < VS_LANES ? 2 : 1;
+    for (size_t b = 0; b < batch; b += at_once, x += ldx, y += ldy) {
         const sink out = {y, VC_FLOATS, VS_LANES};
-        first(x, ws, (size_t)1 << log2m, fft->first);
+        if (at_once == 1) {
+            first(x, ws, m, fft->first);
+            between(ws, log2m, fft->rest, &out, 0, 1, PAIRS);
+            continue;
+        }
+        const bool both = b + 1 < batch;
+        first_two(x, both ? x + ldx : x, ws, fft->first);
         between(ws, log2m, fft->rest, &out, 0, 1, PAIRS);
+        if (both) {
+            x += ldx;
+            y += ldy;
+            const sink next = {y, VC_FLOATS, VS_LANES};
+            between(ws + m * VC_FLOATS, log2m, fft->rest, &next, 0, 1, PAIRS);
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pitch_of(const dns_fft *cols)
 static size_t
 group_of(const dns_fft *cols)
 {
-    return cols->first != NULL ? 1 : (size_t)1 << cols->ops->lanes_log2;
+    return cols->log2n >= 2 * cols->ops->lanes_log2 ? 1 : (size_t)1 << cols->ops->lanes_log2;
 }
 
 /* Floats of one thread: two tiles of columns, or one column beside its transform's own, or rows'
