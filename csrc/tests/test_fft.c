@@ -146,27 +146,36 @@ test_threads_do_not_matter(void)
 
 /* A vector gives the same bytes wherever it stands and whatever stands beside it. */
 static void
-test_neighbours_do_not_matter(void)
+check_neighbours(unsigned log2n)
 {
-    enum { N = 64, COUNT = 21 };
-    static float x[COUNT * 2 * N];
-    static float y[COUNT * 2 * N];
-    float alone[2 * N];
+    enum { COUNT = 21, FLOATS = 512 };
+    static float x[COUNT * FLOATS];
+    static float y[COUNT * FLOATS];
+    float alone[FLOATS];
+    const size_t wide = (size_t)2 << log2n;
     uint64_t state = 5;
-    for (size_t i = 0; i < sizeof x / sizeof x[0]; i++) {
-        x[i] = i / (2 * N) == 3 ? NAN : kit_float(&state);
+    for (size_t i = 0; i < COUNT * wide; i++) {
+        x[i] = i / wide == 3 ? NAN : kit_float(&state);
     }
     KIT_FOR_EACH_LEVEL(isa)
     {
-        dns_fft *fft = new_fft(6, isa);
-        transform(true, fft, x, y, 2 * N, COUNT, NULL);
+        dns_fft *fft = new_fft(log2n, isa);
+        transform(true, fft, x, y, wide, COUNT, NULL);
         for (size_t v = 0; v < COUNT; v++) {
-            transform(true, fft, x + v * 2 * N, alone, 2 * N, 1, NULL);
+            transform(true, fft, x + v * wide, alone, wide, 1, NULL);
             if (v != 3) {
-                CHECK(memcmp(alone, y + v * 2 * N, sizeof alone) == 0);
+                CHECK(memcmp(alone, y + v * wide, wide * sizeof *alone) == 0);
             }
         }
         dns_fft_destroy(fft);
+    }
+}
+
+static void
+test_neighbours_do_not_matter(void)
+{
+    for (unsigned log2n = 3; log2n <= 8; log2n++) {
+        check_neighbours(log2n);
     }
 }
 
