@@ -14,9 +14,9 @@
 #include "kernels/softmax_internal.h"
 
 enum {
-    TILE_ROWS = 128,        /* queries of a dense tile, at most */
-    TILE_ROWS_MIN = 16,     /* and at least */
-    TILE_BYTES = 512 << 10, /* of its scores: half of a second cache */
+    TILE_ROWS = 256,         /* queries of a dense tile, at most */
+    TILE_ROWS_MIN = 16,      /* and at least */
+    TILE_BYTES = 1024 << 10, /* of its scores: half of a second cache */
     LINE = DNS_ALIGN / sizeof(float)
 };
 

@@ -59,7 +59,7 @@ def attention(q, k, v, mask=None, *, scale=None, out=None, threads=1, isa=None):
 
     Notes
     -----
-    A query that sees nothing gives zeros. Scores are never held whole: tiles of at most 128 queries are. With e the
+    A query that sees nothing gives zeros. Scores are never held whole: tiles of at most 256 queries are. With e the
     largest error of a query's scores (``2 (d + 2) u |scale| sum |q k|``, and ``u |s + add|`` under an additive mask), n
     what it sees, V the largest magnitude of a column of `v` and ``u = 2^-24``, ``|y - exact| <= V (exp(2 e) - 1 + 4e-6
     + 4e-7 n + 2 (n + 2) u)``. NaN or infinity in a key or value that a *mask* hides may reach queries that do not see
