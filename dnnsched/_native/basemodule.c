@@ -38,8 +38,9 @@ status_name(PyObject *Py_UNUSED(module), PyObject *arg)
     return PyUnicode_FromString(dns_status_name(code < 0 || code > 255 ? -1 : (int)code));
 }
 
-PyDoc_STRVAR(build_info_doc, "build_info()\n--\n\n"
-                             "Compiler, its flags, profile and sanitizer of this build (dict of str).");
+PyDoc_STRVAR(build_info_doc,
+             "build_info()\n--\n\n"
+             "Compiler, its flags, profile and sanitizer of this build (dict of str).");
 
 #if !defined(DNNSCHED_CFLAGS)
 #define DNNSCHED_CFLAGS "unknown"

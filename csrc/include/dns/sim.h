@@ -161,8 +161,9 @@ typedef struct dns_results {
 
 /* Running sums per program, filled at every end of a request. n counts all of them; a dropped or a
  * failed one is a violation too, and has no part in latency_s, latency_max_s, ntt, inv_ntt and the
- * histogram. Latency quantiles come from that histogram, whose bins split each octave in DNS_HIST_SUB equal parts: a quantile read at a bin's middle is
- * off by at most 1/(2*DNS_HIST_SUB) of its value (0.4 %). */
+ * histogram. Latency quantiles come from that histogram, whose bins split each octave in
+ * DNS_HIST_SUB equal parts: a quantile read at a bin's middle is off by at most 1/(2*DNS_HIST_SUB)
+ * of its value (0.4 %). */
 #define DNS_HIST_SUB 128
 #define DNS_HIST_EXP0 (-40)
 #define DNS_HIST_N (64 * DNS_HIST_SUB + 2) /* [0] below 2^-40 s, [last] from 2^24 s on */
