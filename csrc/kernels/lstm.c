@@ -210,9 +210,13 @@ units_part(void *ctx, size_t part)
                     .gate_in = plan->terms ? plan->n_terms : 0,
                     .ldz = j->ldz,
                     .gate_out = hidden};
-    for (size_t u = begin; u < stop; u += lanes) {
+    size_t step = 0;
+    for (size_t u = begin; u < stop; u += step) {
+        const bool two = j->n == 1 && stop - u >= 2 * lanes;
+        step = two ? 2 * lanes : lanes;
         p.width = hidden - u < lanes ? hidden - u : lanes;
         p.w = plan->w + place(lanes, hidden, plan->depth, u, j->first, 0);
+        p.next = two ? plan->w + place(lanes, hidden, plan->depth, u + lanes, j->first, 0) : NULL;
         p.bias = j->first == 0 ? plan->base.bias + u : NULL;
         for (size_t i = 0; i < j->n; i += LSTM_COLUMNS) {
             p.n = group(j->n, i);

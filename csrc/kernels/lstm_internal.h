@@ -10,9 +10,10 @@ enum { LSTM_COLUMNS = 8 }; /* most vectors of one call of a table's function */
  *
  *     z[j*ldz + g*gate_out + i] = start + sum over k of w[k][g][i] * in[j*ldin + g*gate_in + k]
  *
- * for i < width, g < 4, j < n. */
+ * for i < width, g < 4, j < n; and, unless next is NULL, for as many units behind them. */
 typedef struct lstm_panel {
-    const float *w; /* [k][4][width] */
+    const float *w;    /* [k][4][width] */
+    const float *next; /* those of a second panel: n is 1 and width that of a vector */
     size_t k, width;
     const float *in;
     ptrdiff_t ldin;
