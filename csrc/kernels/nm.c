@@ -32,6 +32,13 @@ slots_before(const nm_plan *plan, size_t column)
     return column / plan->m * plan->n + (rest < plan->n ? rest : plan->n);
 }
 
+/* Every 32 columns from a multiple of 32 on have 16 stored weights. */
+static bool
+stores_half(const nm_plan *plan)
+{
+    return 2 * plan->n == plan->m && 32 % plan->m == 0;
+}
+
 /* One row; false when a group holds too many non-zeros, `bad` is then its first column and `got`
  * their number. */
 static bool
@@ -131,6 +138,8 @@ vector(const dns_plan *base, size_t first, size_t stop, const float *x, float *y
 {
     const nm_plan *plan = (const nm_plan *)base;
     const nm_vector run = {.values = plan->values,
+                           .columns = plan->columns,
+                           .half = stores_half(plan),
                            .masks = plan->masks,
                            .slots = plan->slots,
                            .cols = base->cols,
@@ -178,9 +187,10 @@ nm_work(const dns_plan *base, size_t n, const dns_machine *machine, dns_work *wo
     const nm_plan *plan = (const nm_plan *)base;
     const panels_form form = form_of(base);
     const double nnz = (double)base->nnz;
+    const bool by_columns = n > 1 || (stores_half(plan) && base->isa >= DNS_ISA_AVX512);
     const double masks = (double)(base->rows * plan->words * sizeof *plan->masks);
     work->flops = 2.0 * nnz * (double)n;
-    dns_panels_work(&form, n, nnz, n == 1 ? 4.0 * nnz + masks : 5.0 * nnz, machine, work);
+    dns_panels_work(&form, n, nnz, by_columns ? 5.0 * nnz : 4.0 * nnz + masks, machine, work);
 }
 
 static void

@@ -28,7 +28,9 @@ typedef struct nm_run {
 
 /* A vector times the rows [first, stop). */
 typedef struct nm_vector {
-    const float *values;   /* [rows][slots], NM_PAD more behind the last */
+    const float *values;    /* [rows][slots], NM_PAD more behind the last */
+    const uint8_t *columns; /* [rows][slots], modulo a multiple of 32 where half */
+    bool half;              /* 16 of every 32 columns are stored */
     const uint16_t *masks; /* [rows][ceil(cols / NM_WORD)], bit j: column j of the word is stored */
     size_t slots, cols;
     size_t first, stop;

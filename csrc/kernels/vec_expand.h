@@ -32,4 +32,14 @@ vs_fma_expand(const float *p, uint32_t mask, const float *x, vs acc)
 #endif
 }
 
+#if VS_LANES == 16
+/* Lane l is element columns[l] % 32 of the 32 that lo and hi hold; reads 16 columns. */
+static inline vs
+vs_pick32(vs lo, vs hi, const uint8_t *columns)
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)columns);
+    return _mm512_permutex2var_ps(lo, _mm512_cvtepu8_epi32(bytes), hi);
+}
+#endif
+
 #endif
