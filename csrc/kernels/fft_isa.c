@@ -359,6 +359,27 @@ short_rows(const dns_fft *fft, const float *x, ptrdiff_t ldx, float *y, ptrdiff_
     }
 }
 
+/* A row's passes after the first one, from its tile t to y. Results come in the order of the last
+ * pass; where y is not aligned they would cut each line in two pieces written at different times,
+ * so they are put in order in u first. */
+static void
+finish_row(const dns_fft *fft, float *t, float *y, float *u)
+{
+    const size_t floats = (size_t)2 << fft->log2n;
+    const size_t off = (uintptr_t)y % (VS_LANES * sizeof *y) / sizeof *y;
+    const sink out = {off == 0 ? y : u, VC_FLOATS, VS_LANES};
+    between(t, fft->log2n - LANES_LOG2, fft->rest, &out, 0, 1, PAIRS);
+    if (off == 0) {
+        return;
+    }
+    size_t i = VS_LANES - off;
+    vs_store_part(y, vs_load(u), i);
+    for (; i + VS_LANES <= floats; i += VS_LANES) {
+        vs_store(y + i, vs_load(u + i));
+    }
+    vs_store_part(y + i, vs_load_part(u + i, floats - i), floats - i);
+}
+
 static void
 rows(const dns_fft *fft, const float *x, ptrdiff_t ldx, float *y, ptrdiff_t ldy, size_t batch,
      float *ws)
@@ -370,24 +391,21 @@ rows(const dns_fft *fft, const float *x, ptrdiff_t ldx, float *y, ptrdiff_t ldy,
         }
         return;
     }
-    const unsigned log2m = fft->log2n - LANES_LOG2;
-    const size_t m = (size_t)1 << log2m;
+    const size_t m = (size_t)1 << (fft->log2n - LANES_LOG2);
     const size_t at_once = m < VS_LANES ? 2 : 1;
     for (size_t b = 0; b < batch; b += at_once, x += ldx, y += ldy) {
-        const sink out = {y, VC_FLOATS, VS_LANES};
         if (at_once == 1) {
             first(x, ws, m, fft->first);
-            between(ws, log2m, fft->rest, &out, 0, 1, PAIRS);
+            finish_row(fft, ws, y, ws + m * VC_FLOATS);
             continue;
         }
         const bool both = b + 1 < batch;
         first_two(x, both ? x + ldx : x, ws, fft->first);
-        between(ws, log2m, fft->rest, &out, 0, 1, PAIRS);
+        finish_row(fft, ws, y, ws + 2 * m * VC_FLOATS);
         if (both) {
             x += ldx;
             y += ldy;
-            const sink next = {y, VC_FLOATS, VS_LANES};
-            between(ws + m * VC_FLOATS, log2m, fft->rest, &next, 0, 1, PAIRS);
+            finish_row(fft, ws + m * VC_FLOATS, y, ws + 2 * m * VC_FLOATS);
         }
     }
 }
