@@ -15,7 +15,7 @@
 #include "kernels/panel_f32.h"
 #include "kernels/vec_expand.h"
 
-enum { NV = 4, ROWS = 4 };
+enum { NV = 4, ROWS = 4, AHEAD = 2048 /* bytes of a row's weights */ };
 #define NT (NV * VS_LANES)
 
 static void
@@ -115,6 +115,7 @@ pick(const nm_vector *r, size_t i, size_t rows, const float **p, vs *acc)
         const vs hi = vs_load(r->x + j + 16);
         for (size_t k = 0; k < rows; k++) {
             acc[k] = vs_fma(vs_load(p[k]), vs_pick32(lo, hi, columns + k * r->slots), acc[k]);
+            __builtin_prefetch((const void *)((uintptr_t)p[k] + AHEAD));
             p[k] += 16;
         }
     }
