@@ -19,7 +19,7 @@ from dnnsched import config, kernels
 SHAPES = {"ResNet-50 3x3": (256, 2304), "MobileNet 1x1": (512, 512), "BERT FFN": (3072, 768),
           "BERT FFN back": (768, 3072)}
 DENSITIES = (0.5, 0.3, 0.2, 0.1, 0.05)
-WIDE, NARROW = (49, 128, 256), (1, 2, 4)
+WIDE, NARROW = (128, 256), (1, 2, 4)
 # Input and output channels, size, kernel, stride
 CONVS = ((3, 64, 224, 7, 2), (64, 64, 56, 3, 1), (128, 128, 28, 3, 1), (256, 256, 14, 3, 1), (512, 512, 7, 3, 1),
          (128, 128, 56, 3, 2), (256, 512, 28, 1, 2))

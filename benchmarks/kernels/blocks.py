@@ -39,7 +39,7 @@ def peers(w, x, r):
 def rows(isa):
     """The scoreboard's rows."""
     m, k, n = 512, 512, 256
-    x, out = inputs(k, n), np.empty((m, n), np.float32)
+    x, out = inputs(k, n), board.aligned((m, n), np.float32)
     for r in (4, 8, 16):
         for density, share in SHARE.items():
             w = block_weights(m, k, density, r)
@@ -59,7 +59,7 @@ def nm_rows(isa):
         for rows, k, columns in ((512, 512, 256), (1024, 1024, 256), (512, 512, 1), (2048, 2048, 1), (4096, 4096, 1)):
             w = np.random.default_rng(0).standard_normal((rows, k), np.float32)
             w[~kernels.prune(w, n / m, "nm", m=m)] = 0
-            x, out = inputs(k, columns), np.empty((rows, columns), np.float32)
+            x, out = inputs(k, columns), board.aligned((rows, columns), np.float32)
             plan = kernels.nm(w, n, m, isa=isa)
             name, dense = faster_dense(w, x)
             yield board.Row(f"{rows}x{k}x{columns} {n}:{m}", lambda p=plan, x=x, o=out: p.matmul(x, out=o), dense, name,

@@ -26,7 +26,7 @@ def rows(isa):
         plan = kernels.butterfly(twiddles(n), n, n, isa=isa)
         w = plan.to_dense()
         for batch in (1, 16, 64, 256):
-            x, out = inputs(n, batch), np.empty((n, batch), np.float32)
+            x, out = inputs(n, batch), board.aligned((n, batch), np.float32)
             flops = plan.cost(batch).flops
             name, dense = faster_dense(w, x) if n < 4096 else (None, None)
             gate = None if batch < 64 else 1.0

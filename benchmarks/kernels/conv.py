@@ -23,7 +23,8 @@ def layer(c, size, kernel, groups=1):
     """(weights, one image, result) of a layer that keeps the image's size."""
     rng = np.random.default_rng(0)
     w = rng.standard_normal((c, c // groups, kernel, kernel), np.float32)
-    return w, rng.standard_normal((1, c, size, size), np.float32), np.empty((1, c, size, size), np.float32)
+    shape = 1, c, size, size
+    return board.aligned(w), board.aligned(rng.standard_normal(shape, np.float32)), board.aligned(shape)
 
 
 def torch_conv(w, x, groups, last):
@@ -87,7 +88,7 @@ def depthwise_rows(isa):
         w, x, out = layer(c, size, kernel, groups=c)
         for layout, last in (("nchw", False), ("nhwc", True)):
             image = np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if last else x
-            result = np.empty(image.shape, np.float32)
+            result = board.aligned(image.shape, np.float32)
             plan = kernels.conv2d(w, image.shape, padding=kernel // 2, groups=c, layout=layout, isa=isa)
             for peer_last in (True, False):
                 peer = torch_conv(w, x, c, peer_last)

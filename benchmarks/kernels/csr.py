@@ -81,7 +81,7 @@ def peers(w, x, density):
 def rows(isa):
     """The scoreboard's rows."""
     m, k, n = 512, 512, 256
-    x, out = inputs(k, n), np.empty((m, n), np.float32)
+    x, out = inputs(k, n), board.aligned((m, n), np.float32)
     for density in DENSITIES:
         w = sparse_weights(m, k, density)
         plan = kernels.csr(w, isa=isa)
@@ -92,13 +92,13 @@ def rows(isa):
         name, dense = faster_dense(w, x)
         yield board.Row(work, peer=dense, peer_name=name, gate=1.0 if density >= 0.5 else None, **common)
     for m, k, n in CROSSOVER:
-        w, x, out = sparse_weights(m, k, 0.5), inputs(k, n), np.empty((m, n), np.float32)
+        w, x, out = sparse_weights(m, k, 0.5), inputs(k, n), board.aligned((m, n), np.float32)
         plan = kernels.csr(w, isa=isa)
         name, dense = faster_dense(w, x)
         yield board.Row(f"{m}x{k}x{n} density 0.5", lambda p=plan, x=x, o=out: p.matmul(x, out=o), dense, name,
                         gate=1.0, flops=2.0 * plan.nnz * n, plan=plan, n=n)
-    w, x, out = sparse_weights(768, 768, 0.2), inputs(256, 768), np.empty((256, 768), np.float32)
-    plan, whole, other = kernels.csr(w, isa=isa), kernels.dense(w), np.empty((256, 768), np.float32)
+    w, x, out = sparse_weights(768, 768, 0.2), inputs(256, 768), board.aligned((256, 768), np.float32)
+    plan, whole, other = kernels.csr(w, isa=isa), kernels.dense(w), board.aligned((256, 768), np.float32)
     yield board.Row("linear 768x768x256 density 0.2", lambda p=plan, x=x, o=out: p.linear(x, out=o),
                     lambda p=whole, x=x, o=other: p.linear(x, out=o), "dense OpenBLAS", flops=2.0 * plan.nnz * 256,
                     plan=plan, n=256)

@@ -16,7 +16,7 @@ def sparse_weights(m, k, density, seed=0):
 
 def inputs(k, n, seed=1):
     """Normal inputs, one vector per column."""
-    return np.random.default_rng(seed).standard_normal((k, n), np.float32)
+    return board.aligned(np.random.default_rng(seed).standard_normal((k, n), np.float32))
 
 
 def dense_peers(w, x):
@@ -25,7 +25,7 @@ def dense_peers(w, x):
     yield "dense OpenBLAS", lambda: plan.matmul(x, out=out)
     torch = board.peer("torch")
     if torch is not None:
-        a, b, c = torch.from_numpy(w), torch.from_numpy(x), torch.from_numpy(np.empty_like(out))
+        a, b, c = torch.from_numpy(w), torch.from_numpy(x), torch.from_numpy(board.aligned(out.shape))
         yield "dense torch.mm", lambda: torch.mm(a, b, out=c)
 
 

@@ -26,8 +26,8 @@ def rows(isa):
     torch = board.peer("torch")
     n, k, m = 256, 1024, 1024
     w, x = operands(n, k, m)
-    plan, out = kernels.int8(w, 1.0, isa=isa), np.empty((n, m), np.int32)
-    columns, wide = np.ascontiguousarray(x.T), np.empty((m, n), np.int32)
+    plan, out = kernels.int8(w, 1.0, isa=isa), board.aligned((n, m), np.int32)
+    columns, wide = np.ascontiguousarray(x.T), board.aligned((m, n), np.int32)
     common = {"flops": 2.0 * n * k * m, "plan": plan, "n": n}
     name, dense = faster_dense(w.astype(np.float32), columns.astype(np.float32))
     gate, goal = GATES.get(plan.isa, {}).get("sgemm", (None, None))
@@ -47,7 +47,7 @@ def rows(isa):
     yield board.Row(f"{shape} packing in the call", lambda: kernels.int8(w, 1.0, isa=isa).linear_i32(x, out=out),
                     gate=0.9 if plan.isa == "amx" else None, **mm, **common)
     layer = torch.ao.nn.quantized.dynamic.Linear.from_float(quantizable(torch, w))
-    xf, yf = x.astype(np.float32), np.empty((n, m), np.float32)
+    xf, yf = x.astype(np.float32), board.aligned((n, m), np.float32)
     xt = torch.from_numpy(xf)
     yield board.Row(f"{shape} floats in and out", lambda: plan.linear(xf, out=yf), lambda: layer(xt),
                     "dynamic Linear", **common)

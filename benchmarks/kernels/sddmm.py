@@ -29,7 +29,7 @@ def rows(isa):
         q, k = (rng.standard_normal((heads, length, depth)).astype(np.float32) for _ in range(2))
         for density in (0.5, 0.25, 0.1, 0.05):
             names = kernels.pattern(rng.random((length, length)) < density)
-            out = np.empty((heads, names.nnz), np.float32)
+            out = board.aligned((heads, names.nnz), np.float32)
             common = {"work": f"sddmm {heads}x{length} d={depth} density {density}",
                       "ours": lambda q=q, k=k, p=names, out=out: kernels.sddmm(q, k, p, out=out, isa=level),
                       "flops": 2.0 * out.size * depth, "attainable_s": attainable(out.size, depth, isa)}

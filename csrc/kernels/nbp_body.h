@@ -42,7 +42,7 @@ plane_sum(const uint8_t *plane, uint32_t mask, const int8_t *x, size_t chunks, s
         acc[a] = vb_set(0);
     }
     for (size_t c = 0; c < chunks; c++) {
-        vu_prefetch(plane, 4096, 64 * f);
+        vu_prefetch(plane, 2048, 64 * f);
         for (size_t h = 0; h < NBP_BLOCK; h += VB_BYTES) {
 #pragma GCC unroll 8
             for (size_t a = 0; a < 8; a++) {

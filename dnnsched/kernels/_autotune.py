@@ -14,12 +14,13 @@ from dnnsched.kernels._dense import dense
 #: Formats that hold any matrix, by name.
 FORMATS = {"dense": dense, "csr": csr, "bsr": bsr}
 
-# Fraction of the roofline that a format's kernel attains, with at least _WIDE vectors and with fewer. Set by judgement
-# from one run on a busy machine (AVX-512, Sapphire Rapids), not calibrated; only their ratios decide.
-_ATTAINED = {"dense": (0.85, 0.9), "csr": (0.65, 0.2), "bsr": (0.75, 0.4)}
+# Fraction of the roofline that a format's kernel attains, with at least _WIDE vectors and with fewer: medians that
+# benchmarks/fit_attained.py found on a quiet machine (AVX-512 of Sapphire Rapids, one thread), to 0.05. Only their
+# ratios decide.
+_ATTAINED = {"dense": (0.60, 0.50), "csr": (0.90, 0.20), "bsr": (0.60, 0.15)}
 _WIDE = 8
 # The same of convolutions, from image to result.
-_CONV_ATTAINED = {"dense": 0.5, "csr": 0.75, "depthwise": 0.2}
+_CONV_ATTAINED = {"dense": 0.45, "csr": 0.70, "depthwise": 0.15}
 _REPEATS = 7
 
 
@@ -155,8 +156,8 @@ def autotune(W, n, formats=("dense", "csr", "bsr"), measure=False, *, bias=None,
     Notes
     -----
     The cost model is the :func:`~dnnsched.kernels.roofline` of ``plan.cost(n)`` over the fraction of it that the
-    format's kernel is taken to attain (a judgement, not a calibration): 0.85 dense, 0.65 CSR and 0.75 BSR; 0.9, 0.2
-    and 0.4 below eight vectors.
+    format's kernel attained in the median on one machine (``benchmarks/fit_attained.py``): 0.6 dense, 0.9 CSR, 0.6 BSR;
+    0.5, 0.2 and 0.15 below eight vectors. Single layers lie up to a third off.
     """
     check_int(n, "n", 1)
     check_int(threads, "threads", 1, 256)

@@ -67,6 +67,9 @@ class Cost:
     bytes: tuple
 
 
+_HUGE = 8 << 20  # bytes of an array that NumPy puts into huge pages
+
+
 def cache_sizes():
     """Bytes of L1d, L2 and L3 of the first CPU; typical values where the system does not say."""
     sizes = list(_TYPICAL_CACHES)
@@ -98,8 +101,9 @@ def _measure(isa, caches, seconds):
     rate = _kernels.probe_fma(steps, level) / _best(lambda: _kernels.probe_fma(steps, level), seconds / 5)
     sizes = (caches[0] // 2, caches[1] // 2, min(8 * caches[1], caches[2] // 2), min(2 * caches[2], 256 << 20))
     bandwidth = []
+    block = np.ones(max(*sizes, _HUGE) // 4, np.float32)  # one for all: small ones would lie in scattered small pages
     for size in sizes:
-        x = np.ones(size // 4, np.float32)
+        x = block[:size // 4]
         times = max(1, (4 << 20) // size)
         plain = _best(lambda x=x, n=times: _kernels.probe_read(x, n, level), seconds / 10)
         ahead = _best(lambda x=x: _kernels.read_all(x[None], level), seconds / 10)  # with prefetches: better from afar
