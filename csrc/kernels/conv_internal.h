@@ -45,12 +45,25 @@ typedef struct conv_dw_run {
     float *y; /* [OW][C] */
 } conv_dw_run;
 
+/* Planes [first, stop) of a depthwise result, channels first; the kernel is 3x3 or 5x5, with unit
+ * stride and dilation. */
+typedef struct conv_planes_run {
+    const dns_conv *conv;
+    const float *x;    /* image [C][H][W] */
+    const float *w;    /* [O][kernel_h * kernel_w] */
+    const float *bias; /* [O] */
+    dns_act act;
+    size_t first, stop;
+    float *y; /* [O][OH][OW] */
+} conv_planes_run;
+
 typedef struct dns_conv_ops {
     dns_isa isa;
     size_t lanes;
     size_t tile_vectors; /* most vectors of a tile */
     void (*run)(const conv_run *run);
     void (*depthwise)(const conv_dw_run *run);
+    void (*planes)(const conv_planes_run *run);
 } dns_conv_ops;
 
 const dns_conv_ops *dns_conv_ops_select(dns_isa isa);

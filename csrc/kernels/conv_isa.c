@@ -12,13 +12,22 @@
  * weight it takes one broadcast and NV loads, unaligned: where a load crosses a line the bound is
  * one load, and one multiply-add, per cycle.
  *
- * Depthwise, channels last: lanes are channels; PIXELS pixels at a time share each weight vector,
+ * Depthwise, channels last: lanes are channels; eight pixels at a time share each weight vector,
  * and pixels whose window leaves the image are computed one by one with fewer taps.
+ *
+ * Depthwise, channels first, 3x3 and 5x5 at unit stride: lanes are columns of one plane, which is
+ * read where it lies, without a padded copy. A tile is ROWS rows of results, one vector wide, and
+ * walks down the ROWS + k - 1 image rows below them: a row's k shifted loads serve all the k result
+ * rows that it reaches. Lanes outside the image are masked, rows outside read zeros, so padding is
+ * multiplied as in a padded copy. Per vector of results that is k * k multiply-adds and
+ * k (ROWS + k - 1) / ROWS loads, nearly all across a line. What a later tile reads is prefetched:
+ * images beyond the second cache are bound by its latency.
  */
 #include "kernels/conv_internal.h"
 #include "kernels/vec_f32.h"
+#include "kernels/vec_span.h"
 
-enum { NV = 13 };
+enum { NV = 13, ROWS = 7, K_MAX = 5, SPAN_MAX = 31, AHEAD = 4096 /* bytes */ };
 #define TILE (NV * VS_LANES)
 
 /* Writes a finished tile row: activation, and the positions between rows left out. */
@@ -200,6 +209,133 @@ depthwise(const conv_dw_run *r)
     }
 }
 
+/* ---- depthwise, channels first --------------------------------------------------------------- */
+
+/* One plane of a depthwise result. */
+typedef struct plane {
+    int64_t in_h, in_w, out_h, out_w, pad_h, pad_w;
+    uintptr_t x;
+    float *y;
+    const float *w;
+    float bias;
+    dns_act act;
+} plane;
+
+/* `rows` rows of results from row u and column v on; `inner`: all lanes are in the image. */
+static inline __attribute__((always_inline)) void
+plane_tile(const plane *p, int64_t k, int64_t rows, int64_t u, int64_t v, bool inner)
+{
+    static const float zeros[VS_LANES + K_MAX];
+    vs w[K_MAX * K_MAX];
+#pragma GCC unroll 25
+    for (int64_t t = 0; t < k * k; t++) {
+        w[t] = vs_set(p->w[t]);
+    }
+    const int64_t left = v - p->pad_w;
+    const int64_t begin = left < -SPAN_MAX ? SPAN_MAX : left < 0 ? -left : 0;
+    const int64_t end = p->in_w - left < SPAN_MAX ? p->in_w - left : SPAN_MAX;
+    const vs_span inside = vs_between((int32_t)begin, (int32_t)(end < 0 ? 0 : end));
+    const uintptr_t pitch = (uintptr_t)p->in_w * sizeof(float);
+    int64_t row = u - p->pad_h;
+    uintptr_t at = p->x + (uintptr_t)(row * p->in_w + left) * sizeof(float);
+    vs acc[ROWS];
+    for (int64_t r = 0; r < rows; r++) {
+        acc[r] = vs_set(p->bias);
+    }
+#pragma GCC unroll 11
+    for (int64_t r = 0; r < rows + k - 1; r++, row++, at += pitch) {
+        const uintptr_t from = (uint64_t)row < (uint64_t)p->in_h ? at : (uintptr_t)zeros;
+        __builtin_prefetch((const void *)(at + AHEAD));
+#pragma GCC unroll 5
+        for (int64_t j = 0; j < k; j++) {
+            const uintptr_t shifted = from + (uintptr_t)j * sizeof(float);
+            const vs x =
+                inner ? vs_load((const float *)shifted) : vs_load_span(shifted, inside, (int32_t)j);
+#pragma GCC unroll 5
+            for (int64_t i = 0; i < k; i++) {
+                if (r - i >= 0 && r - i < rows) {
+                    acc[r - i] = vs_fma(w[i * k + j], x, acc[r - i]);
+                }
+            }
+        }
+    }
+    const vs lo = vs_set(p->act.lo);
+    const vs hi = vs_set(p->act.hi);
+    const vs_mask kept = vs_first((size_t)(p->out_w - v));
+    float *y = p->y + u * p->out_w + v;
+#pragma GCC unroll 7
+    for (int64_t r = 0; r < rows; r++) {
+        const vs out = vs_clamp(acc[r], lo, hi);
+        if (inner) {
+            vs_store(y + r * p->out_w, out);
+        }
+        else {
+            vs_store_mask(y + r * p->out_w, out, kept);
+        }
+    }
+}
+
+/* Not inlined: their addresses and masks would crowd the registers of one another. */
+#define PLANE_TILE(name, k, rows, inner)                                                           \
+    static __attribute__((noinline)) void name(const plane *p, int64_t u, int64_t v)               \
+    {                                                                                              \
+        plane_tile(p, k, rows, u, v, inner);                                                       \
+    }
+PLANE_TILE(tile_3, 3, ROWS, false)
+PLANE_TILE(tile_3_inner, 3, ROWS, true)
+PLANE_TILE(tile_3_one, 3, 1, false)
+PLANE_TILE(tile_5, 5, ROWS, false)
+PLANE_TILE(tile_5_inner, 5, ROWS, true)
+PLANE_TILE(tile_5_one, 5, 1, false)
+
+/* The last tile of a column may repeat rows of the one before it. */
+static inline __attribute__((always_inline)) void
+plane_tiles(const plane *p, int64_t k)
+{
+    const int64_t lanes = (int64_t)VS_LANES;
+    const int64_t high = p->out_h;
+    const int64_t right = p->in_w + p->pad_w - k + 1;
+    const int64_t stop = right < p->out_w ? right : p->out_w;
+    for (int64_t u = 0; u < high;) {
+        const bool whole = high >= ROWS && high - u > 2;
+        u = whole && high - u < ROWS ? high - ROWS : u;
+        for (int64_t v = 0; v < p->out_w; v += lanes) {
+            if (!whole) {
+                (k == 3 ? tile_3_one : tile_5_one)(p, u, v);
+            }
+            else if (v >= p->pad_w && v + lanes <= stop) {
+                (k == 3 ? tile_3_inner : tile_5_inner)(p, u, v);
+            }
+            else {
+                (k == 3 ? tile_3 : tile_5)(p, u, v);
+            }
+        }
+        u += whole ? ROWS : 1;
+    }
+}
+
+static void
+planes(const conv_planes_run *r)
+{
+    const dns_window *g = &r->conv->window;
+    const size_t each = r->conv->outputs / r->conv->channels;
+    const size_t in = (size_t)g->in_h * (size_t)g->in_w;
+    const size_t out = (size_t)g->out_h * (size_t)g->out_w;
+    plane p = {g->in_h, g->in_w, g->out_h, g->out_w, g->pad_h, g->pad_w, .act = r->act};
+    for (size_t o = r->first; o < r->stop; o++) {
+        p.x = (uintptr_t)(r->x + o / each * in);
+        p.y = r->y + o * out;
+        p.w = r->w + o * (size_t)g->kernel_h * (size_t)g->kernel_w;
+        p.bias = r->bias[o];
+        if (g->kernel_w == 3) {
+            plane_tiles(&p, 3);
+        }
+        else {
+            plane_tiles(&p, 5);
+        }
+    }
+}
+
 extern const dns_conv_ops DNS_ISA_FN(dns_conv_ops);
 const dns_conv_ops DNS_ISA_FN(dns_conv_ops) = {
     .isa = DNS_ISA_VALUE,
@@ -207,4 +343,5 @@ const dns_conv_ops DNS_ISA_FN(dns_conv_ops) = {
     .tile_vectors = NV,
     .run = run,
     .depthwise = depthwise,
+    .planes = planes,
 };

@@ -6,8 +6,9 @@
  * flat positions is computed for CHUNK output channels at a time, by blocks of input channels that
  * fit the first cache. The stream of weights is ordered by chunk, block, output channel, (c, i, j).
  *
- * Depthwise, channels first: the same with one channel at a time, padded in the thread's own
- * workspace, and every tap stored. Channels last has a kernel of its own (conv_isa.c).
+ * Depthwise: the same with one channel at a time, padded in the thread's own workspace, and every
+ * tap stored. Channels last without a multiplier, and channels first with the common small kernels,
+ * have kernels of their own that read the image where it lies (conv_isa.c).
  */
 #include <string.h>
 
@@ -33,8 +34,9 @@ typedef struct sparse_conv {
     size_t chunks;          /* of a group's output channels */
     uint32_t *counts;       /* [n_blocks][O] */
     size_t *starts;         /* [groups * chunks * n_blocks] first entry */
-    conv_entry *entries;    /* [nnz]; channels last, depthwise: none */
-    float *taps;            /* [kernel_h * kernel_w][C]; channels last, depthwise only */
+    conv_entry *entries;    /* [nnz]; none with taps */
+    float *taps;            /* of the kernels without padding; [kernel_h * kernel_w][C] if channels
+                               are last, [O][kernel_h * kernel_w] if first */
 } sparse_conv;
 
 typedef struct job {
@@ -296,13 +298,39 @@ depthwise_last_part(void *ctx, size_t part)
 }
 
 static void
+planes_part(void *ctx, size_t part)
+{
+    const job *j = ctx;
+    const sparse_conv *plan = j->plan;
+    const dns_plan *base = &plan->head.base;
+    const size_t planes = base->rows;
+    const size_t stop = dns_part(planes * j->call->n, j->parts, part + 1);
+    for (size_t p = dns_part(planes * j->call->n, j->parts, part); p < stop;) {
+        const size_t image = p / planes;
+        const size_t end = stop < (image + 1) * planes ? stop : (image + 1) * planes;
+        const conv_planes_run run = {&plan->head.conv,
+                                     j->call->x + (ptrdiff_t)image * j->call->ldx,
+                                     plan->taps,
+                                     base->bias,
+                                     base->act,
+                                     p - image * planes,
+                                     end - image * planes,
+                                     j->call->y + (ptrdiff_t)image * j->call->ldy};
+        plan->ops->planes(&run);
+        p = end;
+    }
+}
+
+static void
 depthwise_run(const dns_plan *base, const dns_call *call)
 {
     const sparse_conv *plan = (const sparse_conv *)base;
     const size_t threads = flops_threads(plan, call);
     job j = {plan, call, 0, threads, threads};
+    void (*const last)(void *, size_t) =
+        plan->head.conv.layout == DNS_NCHW ? planes_part : depthwise_last_part;
     dns_threads_run(threads > 1 ? call->threads : NULL, threads,
-                    plan->taps != NULL ? depthwise_last_part : depthwise_part, &j);
+                    plan->taps != NULL ? last : depthwise_part, &j);
 }
 
 static bool
@@ -334,6 +362,11 @@ sparse_work(const dns_plan *base, size_t n, const dns_machine *machine, dns_work
     const double flat = (double)(plan->vectors * plan->ops->lanes);
     work->flops = 2.0 * (double)base->nnz * out * images;
     dns_work_add(work, machine, images * (x + y), images * (x + y));
+    if (plan->taps != NULL &&
+        conv->layout == DNS_NCHW) { /* a row is read once per column of taps */
+        dns_work_add(work, machine, x / (double)conv->channels, y * g->kernel_w * images);
+        return;
+    }
     if (plan->taps != NULL) {
         dns_work_add(work, machine, 4.0 * (double)base->nnz,
                      4.0 * (double)base->nnz * out * images);
@@ -350,6 +383,25 @@ sparse_work(const dns_plan *base, size_t n, const dns_machine *machine, dns_work
 
 /* ---- creation -------------------------------------------------------------------------------- */
 
+/* Whether a kernel takes this depthwise convolution without a padded copy. */
+static bool
+reads_image(const dns_conv *conv)
+{
+    const dns_window *g = &conv->window;
+    const bool unit =
+        g->stride_h == 1 && g->stride_w == 1 && g->dilation_h == 1 && g->dilation_w == 1;
+    const bool small = g->kernel_h == g->kernel_w && (g->kernel_h == 3 || g->kernel_h == 5);
+    return conv->layout == DNS_NCHW ? unit && small : conv->outputs == conv->channels;
+}
+
+/* Place in taps of the at-th weight. */
+static size_t
+tap_place(const sparse_conv *plan, size_t at)
+{
+    const dns_plan *base = &plan->head.base;
+    return plan->head.conv.layout == DNS_NCHW ? at : at % base->cols * base->rows + at / base->cols;
+}
+
 static void
 sparse_to_dense(const dns_plan *base, float *w)
 {
@@ -357,10 +409,8 @@ sparse_to_dense(const dns_plan *base, float *w)
     const dns_conv *conv = &plan->head.conv;
     const size_t taps = taps_of(conv);
     if (plan->taps != NULL) {
-        for (size_t c = 0; c < base->rows; c++) {
-            for (size_t k = 0; k < taps; k++) {
-                w[c * taps + k] = plan->taps[k * base->rows + c];
-            }
+        for (size_t at = 0; at < base->nnz; at++) {
+            w[at] = plan->taps[tap_place(plan, at)];
         }
         return;
     }
@@ -454,10 +504,10 @@ fill(sparse_conv *plan, const float *w)
 {
     dns_plan *base = &plan->head.base;
     const dns_conv *conv = &plan->head.conv;
-    if (plan->depthwise && conv->layout == DNS_NHWC && base->rows == conv->channels) {
+    if (plan->depthwise && reads_image(conv)) {
         plan->taps = dns_mem_new(&base->alloc, base->nnz, sizeof *plan->taps);
         for (size_t at = 0; plan->taps != NULL && at < base->nnz; at++) {
-            plan->taps[at % base->cols * base->rows + at / base->cols] = w[at];
+            plan->taps[tap_place(plan, at)] = w[at];
         }
         base->bytes += base->nnz * sizeof *plan->taps;
         return plan->taps == NULL ? DNS_ERR_MEMORY : DNS_OK;

@@ -243,6 +243,73 @@ test_shapes(void)
     check_shapes(shapes, sizeof shapes / sizeof shapes[0]);
 }
 
+/* Depthwise kernels that read the image where it lies: all tails of columns and of rows. */
+static void
+test_planes(void)
+{
+    shape shapes[3 * 37];
+    for (int32_t w = 1; w <= 37; w++) {
+        const int32_t h = 1 + w % 19;
+        shapes[3 * w - 3] = (shape){2, 2, 2, h, w, 3, 3, 1, 1, 1, 1.0};
+        shapes[3 * w - 2] = (shape){2, 4, 2, 20 - h, w, 5, 5, 1, 2, 1, 1.0};
+        shapes[3 * w - 1] = (shape){1, 1, 1, h + 4, w + 4, 5, 5, 1, w % 2 * 7, 1, 1.0};
+    }
+    check_shapes(shapes, 3 * 37);
+}
+
+static void
+convolve(const dns_conv *conv, dns_conv_format format, const float *w, const float *bias,
+         dns_isa isa, const float *x, float *y)
+{
+    const dns_act act = {-INFINITY, INFINITY};
+    dns_plan *plan = NULL;
+    size_t bytes = 0;
+    REQUIRE(dns_conv_plan_create(conv, format, w, bias, act, NULL, isa, NULL, &plan, NULL) ==
+            DNS_OK);
+    REQUIRE(dns_conv_workspace(plan, 1, 1, &bytes, NULL) == DNS_OK);
+    void *ws = dns_mem_new(NULL, bytes, 1);
+    REQUIRE(bytes == 0 || ws != NULL);
+    const dns_call call = {1, x, 0, y, 0, ws, NULL};
+    dns_conv_execute(plan, &call);
+    dns_mem_free(NULL, ws, bytes, 1);
+    dns_plan_destroy(plan);
+}
+
+/* Padding is multiplied: depthwise has the bytes of csr, infinite weights and -0 included. */
+static void
+test_padding_is_multiplied(void)
+{
+    enum { PIXELS = 2 * 17 * 23 };
+    uint64_t state = 6;
+    float x[PIXELS];
+    float w[2 * 25];
+    for (size_t i = 0; i < PIXELS; i++) {
+        x[i] = i % 5 == 0 ? -0.0F : kit_float(&state);
+    }
+    for (int32_t k = 3; k <= 5; k += 2) {
+        for (int special = 0; special < 3; special++) {
+            const shape s = {2, 2, 2, 17, 23, k, k, 1, k / 2, 1, 1.0};
+            const float bias[2] = {-0.0F, special == 2 ? INFINITY : 1.0F};
+            const dns_conv conv = conv_new(s, DNS_NCHW);
+            for (int32_t i = 0; i < 2 * k * k; i++) {
+                w[i] = special == 0 ? -1e-45F : kit_float(&state) + 2.0F;
+            }
+            w[special == 1 ? 0 : 1] = special == 0 ? w[1] : INFINITY;
+            KIT_FOR_EACH_LEVEL(isa)
+            {
+                float want[PIXELS];
+                float got[PIXELS];
+                convolve(&conv, DNS_CONV_CSR, w, bias, isa, x, want);
+                convolve(&conv, DNS_CONV_DEPTHWISE, w, bias, isa, x, got);
+                for (size_t i = 0; i < PIXELS; i++) {
+                    CHECK(isnan(want[i]) ? isnan(got[i])
+                                         : memcmp(want + i, got + i, sizeof *got) == 0);
+                }
+            }
+        }
+    }
+}
+
 /* Results do not depend on how many images are convolved together. */
 static void
 test_images_do_not_meet(void)
@@ -399,5 +466,6 @@ test_work_is_counted(void)
     }
 }
 
-TAP_MAIN(TAP(test_every_tail), TAP(test_shapes), TAP(test_images_do_not_meet),
-         TAP(test_bad_shapes_are_refused), TAP(test_oom_conv), TAP(test_work_is_counted))
+TAP_MAIN(TAP(test_every_tail), TAP(test_shapes), TAP(test_planes), TAP(test_padding_is_multiplied),
+         TAP(test_images_do_not_meet), TAP(test_bad_shapes_are_refused), TAP(test_oom_conv),
+         TAP(test_work_is_counted))
