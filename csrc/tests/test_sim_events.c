@@ -687,13 +687,15 @@ test_sums_and_histogram(void)
     CHECK_I64(kit_go(k, 7), DNS_OK);
     /* row 0 is warm-up; 1: .25-2; 2 (program 1): .5-3; 3: .75-4, late; 4 arrives when 0 ends,
      * before the pool decides: dropped; 5: 1.25-5, late; 6: dropped */
-    CHECK_I64(sums[0].n, 3);
+    CHECK_I64(sums[0].n, 5);
     CHECK_I64(sums[0].dropped, 2);
-    CHECK_I64(sums[0].violations, 2);
+    CHECK_I64(sums[0].violations, 4); /* late or dropped */
+    CHECK_F64(sums[0].alone_s, 5 * 0.5);
     CHECK_F64(sums[0].latency_s, 1.75 + 3.25 + 3.75);
     CHECK_F64(sums[0].latency_max_s, 3.75);
     CHECK_F64(sums[0].ntt, 17.5);
     CHECK_F64(sums[0].first_arrival_s, 0.25);
+    CHECK_F64(sums[0].last_arrival_s, 1.5);
     CHECK_F64(sums[0].last_finish_s, 5.0);
     CHECK_I64(sums[1].n, 1);
     CHECK_I64(sums[1].violations, 0); /* at the deadline is in time */
