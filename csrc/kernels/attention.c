@@ -81,7 +81,7 @@ lay_out(job *j)
     size_t packed = 0;
     size_t values = 0;
     size_t panel = 0;
-    return sddmm_floats(j->sddmm, c->pattern, c->depth, &packed, &values) &&
+    return dns_sddmm_floats(j->sddmm, c->pattern, c->depth, &packed, &values) &&
            dns_mul_size(c->keys, j->csr->panel, &panel) && piece(l, &l->packed, packed, 1) &&
            piece(l, &l->values, values, 1) && piece(l, &l->panels, panel, panels) &&
            piece(l, &l->entries, nnz, sizeof(csr_entry) / sizeof(float)) &&

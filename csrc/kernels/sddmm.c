@@ -264,8 +264,8 @@ round_up(size_t *floats)
 }
 
 bool
-sddmm_floats(const dns_sddmm_ops *ops, const dns_pattern *pattern, size_t depth, size_t *packed,
-             size_t *values)
+dns_sddmm_floats(const dns_sddmm_ops *ops, const dns_pattern *pattern, size_t depth, size_t *packed,
+                 size_t *values)
 {
     *values = pattern->tile_nnz;
     return round_up(values) && depth <= INT32_MAX &&
@@ -321,11 +321,12 @@ dns_sddmm_workspace(const dns_pattern *pattern, const dns_sddmm *call, dns_isa i
     size_t packed = 0;
     size_t values = 0;
     size_t n = 0;
-    DNS_REQUIRE(sddmm_floats(dns_sddmm_ops_select(isa), pattern, call->depth, &packed, &values) &&
-                    dns_add_size(packed, values, &n) && dns_mul_size(n, threads, &n) &&
-                    dns_mul_size(n, sizeof(float), bytes),
-                err, DNS_ERR_OVERFLOW, -1, "k: expected a workspace that fits, got %zu x %zu",
-                pattern->cols, call->depth);
+    DNS_REQUIRE(
+        dns_sddmm_floats(dns_sddmm_ops_select(isa), pattern, call->depth, &packed, &values) &&
+            dns_add_size(packed, values, &n) && dns_mul_size(n, threads, &n) &&
+            dns_mul_size(n, sizeof(float), bytes),
+        err, DNS_ERR_OVERFLOW, -1, "k: expected a workspace that fits, got %zu x %zu",
+        pattern->cols, call->depth);
     return DNS_OK;
 }
 
@@ -340,6 +341,6 @@ dns_sddmm_execute(const dns_pattern *pattern, const dns_sddmm *call, dns_isa isa
     const double flops = 2.0 * (double)groups * (double)pattern->nnz * (double)call->depth;
     dns_threads *pool = flops < SERIAL_FLOPS ? NULL : threads;
     job j = {dns_sddmm_ops_select(isa), pattern, call, dns_threads_count(pool), ws, 0, 0};
-    (void)sddmm_floats(j.ops, pattern, call->depth, &j.packed, &j.values);
+    (void)dns_sddmm_floats(j.ops, pattern, call->depth, &j.packed, &j.values);
     dns_threads_run(pool, j.parts, some_units, &j);
 }

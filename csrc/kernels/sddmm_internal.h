@@ -43,8 +43,8 @@ void dns_sddmm_tile(const dns_sddmm_ops *ops, const dns_pattern *pattern, size_t
                     sddmm_run run, const float *packed, float *values);
 
 /* Floats of a thread's packed K, and of a tile's values; whole lines. False on overflow. */
-bool sddmm_floats(const dns_sddmm_ops *ops, const dns_pattern *pattern, size_t depth,
-                  size_t *packed, size_t *values);
+bool dns_sddmm_floats(const dns_sddmm_ops *ops, const dns_pattern *pattern, size_t depth,
+                      size_t *packed, size_t *values);
 
 /* A unit is a tile of a problem, in the order of entries. First unit of part p of `parts`, so that
  * parts hold about equally many entries. */
