@@ -66,7 +66,7 @@ def state(browser):
 
 
 def test_item_report_page_loads_without_errors_and_without_requests(browser):
-    assert browser.title == "T (ci)"
+    assert browser.title == "T (profile ci)"
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     assert "js" in find(browser, "html").get_attribute("class")
