@@ -387,8 +387,8 @@ def lstm(w_ih, w_hh, b_ih=None, b_hh=None, form="dense", *, density=None, rank=N
     ``u = 2^-24``, k the weights of a row (of a term's right factor) and N the terms (else 0),
     ``|z - exact| <= 2 (k + N + 4) u (|b| + sum |terms|)``, the exact z being that of the plan's own weights; int8 as
     :func:`int8` states. sigmoid is within 2 units in the last place and tanh within 3, so given z,
-    ``|c - exact| <= 14 u (|f c| + |i g|)`` and ``|h - exact|`` at most ``12 u |h|`` more. Dense and csr sums begin with the
-    bias and take ascending columns with one accumulator: without zeros they are the same bytes.
+    ``|c - exact| <= 14 u (|f c| + |i g|)`` and ``|h - exact|`` at most ``12 u |h|`` more. Dense and csr sums begin
+    with the bias and take ascending columns with one accumulator: without zeros they are the same bytes.
 
     Progressive terms follow Rizakis et al., *Approximate FPGA-based LSTMs under Computation Time Constraints* (ARC
     2018, arXiv 1801.02190): each is the leading singular triplet of what the terms before it left over, its right
