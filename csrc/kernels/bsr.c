@@ -340,13 +340,7 @@ dns_bsr_plan_create(const dns_bsr *w, const float *bias, dns_act act, dns_isa is
     plan->block = block_columns(w, plan->ops->panel);
     plan->n_blocks = w->cols == 0 ? 1 : ceil_div(w->cols, plan->block);
     plan->n_strips = count_strips(w);
-    const dns_status status = fill(plan, w);
-    if (status != DNS_OK) {
-        dns_plan_destroy(base);
-        return dns_fail(err, status, -1, "plan: out of memory for %zu blocks", w->n_blocks);
-    }
-    *out = base;
-    return DNS_OK;
+    return dns_plan_finish(base, fill(plan, w), out, err);
 }
 
 dns_status

@@ -429,13 +429,7 @@ dns_butterfly_plan_create(const dns_butterfly *w, const float *bias, dns_act act
     plan->per_stack = nnz / w->nstack;
     base->nnz = nnz;
     base->isa = plan->ops->isa;
-    const dns_status status = fill(plan, (float *)w->twiddle); /* read only */
-    if (status != DNS_OK) {
-        dns_plan_destroy(base);
-        return dns_fail(err, status, -1, "plan: out of memory for %zu twiddles", nnz);
-    }
-    *out = base;
-    return DNS_OK;
+    return dns_plan_finish(base, fill(plan, (float *)w->twiddle), out, err); /* read only */
 }
 
 dns_status

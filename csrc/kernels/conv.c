@@ -385,9 +385,7 @@ dense_create(const dns_conv *conv, const float *w, const float *bias, dns_act ac
     base->nnz = conv->outputs * cols;
     plan->w = dns_mem_new(alloc, base->nnz, sizeof *plan->w);
     if (plan->w == NULL) {
-        dns_plan_destroy(base);
-        return dns_fail(err, DNS_ERR_MEMORY, -1, "plan: out of memory for %zu weights",
-                        conv->outputs * cols);
+        return dns_plan_finish(base, DNS_ERR_MEMORY, out, err);
     }
     plan->head.conv = *conv;
     plan->head.run = dense_run;

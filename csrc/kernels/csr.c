@@ -663,12 +663,7 @@ dns_csr_plan_create(const dns_csr *w, const float *bias, dns_act act, dns_isa is
     int64_t *cursor = dns_mem_new(alloc, w->rows, sizeof *cursor);
     const dns_status status = cursor == NULL ? DNS_ERR_MEMORY : fill(plan, w, cursor);
     dns_mem_free(alloc, cursor, w->rows, sizeof *cursor);
-    if (status != DNS_OK) {
-        dns_plan_destroy(base);
-        return dns_fail(err, status, -1, "plan: out of memory for %zu weights", w->nnz);
-    }
-    *out = base;
-    return DNS_OK;
+    return dns_plan_finish(base, status, out, err);
 }
 
 dns_status

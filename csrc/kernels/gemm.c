@@ -297,9 +297,7 @@ dns_dense_plan_create(const float *w, ptrdiff_t ldw, size_t rows, size_t cols, c
     plan->w = dns_mem_new(alloc, rows * cols, sizeof *plan->w);
     base->nnz = rows * cols;
     if (plan->w == NULL) {
-        dns_plan_destroy(base);
-        return dns_fail(err, DNS_ERR_MEMORY, -1, "plan: out of memory for %zu x %zu weights", rows,
-                        cols);
+        return dns_plan_finish(base, DNS_ERR_MEMORY, out, err);
     }
     for (size_t i = 0; i < rows && cols > 0; i++) {
         memcpy(plan->w + i * cols, w + (ptrdiff_t)i * ldw, cols * sizeof *plan->w);

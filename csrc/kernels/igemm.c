@@ -455,14 +455,7 @@ dns_igemm_plan_create(const dns_igemm_weights *w, const float *bias, dns_act act
     plan->k_pad = round_up(w->cols, plan->ops->k_align);
     plan->n_panels = (w->rows + plan->ops->panel - 1) / plan->ops->panel;
     plan->has_off = plan->ops->isa != DNS_ISA_AMX;
-    const dns_status status = fill(plan, w);
-    if (status != DNS_OK) {
-        dns_plan_destroy(base);
-        return dns_fail(err, status, -1, "plan: out of memory for %zu x %zu weights", w->rows,
-                        w->cols);
-    }
-    *out = base;
-    return DNS_OK;
+    return dns_plan_finish(base, fill(plan, w), out, err);
 }
 
 /* ---- integers -------------------------------------------------------------------------------- */

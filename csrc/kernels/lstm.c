@@ -505,18 +505,6 @@ lstm_new(const dns_lstm *shape, const char *format, const float *bias, dns_isa i
     return DNS_OK;
 }
 
-/* Ends a creation: the plan, or the failure. */
-static dns_status
-lstm_done(lstm_plan *plan, bool allocated, dns_plan **out, dns_error *err)
-{
-    if (!allocated) {
-        dns_plan_destroy(&plan->base);
-        return dns_fail(err, DNS_ERR_MEMORY, -1, "plan: out of memory");
-    }
-    *out = &plan->base;
-    return DNS_OK;
-}
-
 dns_status
 dns_lstm_dense_create(const dns_lstm *shape, const float *w, ptrdiff_t ldw, const float *bias,
                       dns_isa isa, const dns_alloc *alloc, dns_plan **out, dns_error *err)
@@ -538,7 +526,7 @@ dns_lstm_dense_create(const dns_lstm *shape, const float *w, ptrdiff_t ldw, cons
         }
     }
     plan->base.bytes += plan->base.nnz * sizeof *plan->w;
-    return lstm_done(plan, plan->w != NULL, out, err);
+    return dns_plan_finish(&plan->base, plan->w != NULL ? DNS_OK : DNS_ERR_MEMORY, out, err);
 }
 
 static dns_status
@@ -606,7 +594,7 @@ dns_lstm_terms_create(const dns_lstm *shape, const dns_lstm_terms *terms, const 
         return status;
     }
     if (!dns_mul_size(DNS_GATES * terms->terms, terms->nz + shape->hidden + 1, &count)) {
-        return lstm_done(plan, false, out, err);
+        return dns_plan_finish(&plan->base, DNS_ERR_MEMORY, out, err);
     }
     plan->terms = true;
     plan->n_terms = terms->terms;
@@ -624,7 +612,7 @@ dns_lstm_terms_create(const dns_lstm *shape, const dns_lstm_terms *terms, const 
     if (allocated) {
         pack_terms(plan, terms);
     }
-    return lstm_done(plan, allocated, out, err);
+    return dns_plan_finish(&plan->base, allocated ? DNS_OK : DNS_ERR_MEMORY, out, err);
 }
 
 dns_status
@@ -641,8 +629,7 @@ dns_lstm_wrap_create(const dns_lstm *shape, const dns_plan *gates, const dns_all
         const dns_status refused = dns_fail(
             err, DNS_ERR_SHAPE, -1, "gates: expected a plan of %zu x %zu weights, got %zu x %zu",
             plan->base.rows, plan->base.cols, gates->rows, gates->cols);
-        dns_plan_destroy(&plan->base);
-        return refused;
+        return dns_plan_finish(&plan->base, refused, out, err);
     }
     plan->gates = gates;
     plan->base.isa = gates->isa;

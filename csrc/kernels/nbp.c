@@ -418,14 +418,7 @@ dns_nbp_plan_create(const dns_nbp_codes *w, dns_isa isa, const dns_alloc *alloc,
     plan->group = w->group;
     plan->groups = dns_nbp_groups(w->cols, w->group);
     plan->chunks = (w->cols + NBP_CHUNK - 1) / NBP_CHUNK;
-    const dns_status status = fill(plan, w);
-    if (status != DNS_OK) {
-        dns_plan_destroy(base);
-        return dns_fail(err, status, -1, "plan: out of memory for %zu x %zu weights", w->rows,
-                        w->cols);
-    }
-    *out = base;
-    return DNS_OK;
+    return dns_plan_finish(base, fill(plan, w), out, err);
 }
 
 bool

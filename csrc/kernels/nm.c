@@ -83,8 +83,7 @@ fill(nm_plan *plan, const float *w, ptrdiff_t ldw, dns_error *err)
     plan->columns = dns_mem_new(alloc, rows * plan->slots, sizeof *plan->columns);
     plan->masks = dns_mem_zero(alloc, rows * plan->words, sizeof *plan->masks);
     if (plan->values == NULL || plan->columns == NULL || plan->masks == NULL) {
-        return dns_fail(err, DNS_ERR_MEMORY, -1, "plan: out of memory for %zu weights",
-                        plan->base.nnz);
+        return DNS_ERR_MEMORY;
     }
     for (size_t i = 0; i < rows; i++) {
         size_t bad = 0;
@@ -244,10 +243,5 @@ dns_nm_plan_create(const float *w, ptrdiff_t ldw, size_t rows, size_t cols, size
         base->nnz = rows * plan->slots;
         status = fill(plan, w, ldw, err);
     }
-    if (status != DNS_OK) {
-        dns_plan_destroy(base);
-        return status;
-    }
-    *out = base;
-    return DNS_OK;
+    return dns_plan_finish(base, status, out, err);
 }

@@ -38,6 +38,20 @@ dns_plan_new(const dns_plan_ops *ops, size_t struct_bytes, size_t rows, size_t c
     return DNS_OK;
 }
 
+dns_status
+dns_plan_finish(dns_plan *plan, dns_status status, dns_plan **out, dns_error *err)
+{
+    const size_t nnz = plan->nnz;
+    if (status == DNS_OK) {
+        *out = plan;
+        return DNS_OK;
+    }
+    dns_plan_destroy(plan);
+    return status != DNS_ERR_MEMORY
+               ? status
+               : dns_fail(err, status, -1, "plan: out of memory for %zu weights", nnz);
+}
+
 void
 dns_plan_destroy(dns_plan *plan)
 {

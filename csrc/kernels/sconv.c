@@ -566,17 +566,11 @@ dns_conv_sparse_create(const dns_conv *conv, dns_conv_format format, const float
     for (size_t at = 0; at < base->rows * base->cols; at++) {
         base->nnz += depthwise || w[at] != 0.0F;
     }
-    dns_status status = lay_out(plan) ? DNS_OK : DNS_ERR_OVERFLOW;
-    if (status == DNS_OK) {
-        status = fill(plan, w);
+    if (!lay_out(plan)) {
+        const dns_status large =
+            dns_fail(err, DNS_ERR_OVERFLOW, -1,
+                     "padding: expected a padded image of less than 2^30 elements");
+        return dns_plan_finish(base, large, out, err);
     }
-    if (status != DNS_OK) {
-        const bool large = status == DNS_ERR_OVERFLOW;
-        dns_plan_destroy(base);
-        return dns_fail(err, status, -1,
-                        large ? "padding: expected a padded image of less than 2^30 elements"
-                              : "plan: out of memory");
-    }
-    *out = base;
-    return DNS_OK;
+    return dns_plan_finish(base, fill(plan, w), out, err);
 }

@@ -106,6 +106,12 @@ DNS_NODISCARD dns_status dns_plan_new(const dns_plan_ops *ops, size_t struct_byt
                                       size_t cols, const float *bias, dns_act act,
                                       const dns_alloc *alloc, dns_plan **out, dns_error *err);
 
+/* For formats: the end of a creation. DNS_OK hands the plan over in *out; any other status destroys
+ * it and is returned, *out untouched. The text of DNS_ERR_MEMORY is written here, with plan->nnz;
+ * for other failures the format has written it. */
+DNS_NODISCARD dns_status dns_plan_finish(dns_plan *plan, dns_status status, dns_plan **out,
+                                         dns_error *err);
+
 /* For formats: number of threads that a product of `flops` is worth; 1 below 2 Mflop. */
 size_t dns_plan_threads(const dns_plan *plan, size_t n, const dns_threads *threads);
 
