@@ -1,12 +1,13 @@
 /* What every kernel's test needs: guarded buffers, levels, random values, and a whole check of a
  * plan.
  *
- * A buffer of kit_guard ends right before an inaccessible page, so that reading or writing one
- * element too far stops the test; a float buffer whose length is odd also begins at an address that
- * is a multiple of 4 only. kit_plan_check runs a plan of any format against a float64 oracle, in
- * both layouts, with leading dimensions beyond the extents and untouched bytes in between, and for
- * several numbers of threads, whose results must be the same bytes. Include it first: it needs
- * mmap.
+ * A buffer of kit_guard lies between two inaccessible pages, so that reading one element too far
+ * stops the test, and freeing it checks that nothing was written beside it. Every test of a program
+ * that includes this header runs once for each place of its buffers: at the end of their pages, at
+ * the beginning (aligned to a page), and one element further (aligned to an element only).
+ * kit_plan_check runs a plan of any format against a float64 oracle, in both layouts, with leading
+ * dimensions beyond the extents and untouched bytes in between, and for several numbers of threads,
+ * whose results must be the same bytes. Include it first: it needs mmap.
  */
 #ifndef DNS_TESTS_KERNELKIT_H
 #define DNS_TESTS_KERNELKIT_H
@@ -18,6 +19,14 @@
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+/* Where guarded buffers lie; the rounds of the main function. */
+typedef enum kit_place { KIT_AT_END, KIT_AT_BEGIN, KIT_ODD, KIT_PLACES } kit_place;
+
+static kit_place kit_place_now;
+
+#define TAP_ROUNDS KIT_PLACES
+#define TAP_BEGIN_ROUND(round) (kit_place_now = (kit_place)(round))
 
 #include "dns/plan.h"
 #include "tap.h"
@@ -41,31 +50,59 @@ kit_float(uint64_t *state)
     return (float)((double)(kit_random(state) >> 40) / 8388608.0 - 1.0);
 }
 
-/* The last `bytes` bytes before an inaccessible page, filled with 0x7f. */
+/* `bytes` bytes between inaccessible pages; all bytes are 0x7f. */
 typedef struct kit_guard {
-    char *base;
+    char *base; /* of the mapping, of `size` bytes */
     void *data;
-    size_t size;
+    size_t size, bytes;
 } kit_guard;
 
+/* n elements of `element` bytes, at a place. */
 static inline kit_guard
-kit_guard_new(size_t bytes)
+kit_guard_at(kit_place place, size_t n, size_t element)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    kit_guard g;
-    g.size = (bytes + page - 1) / page * page + page;
+    const size_t bytes = n * element;
+    const size_t inside = (bytes + element + page - 1) / page * page;
+    kit_guard g = {NULL, NULL, inside + 2 * page, bytes};
     g.base = mmap(NULL, g.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (g.base == MAP_FAILED || mprotect(g.base + g.size - page, page, PROT_NONE) != 0) {
+    if (g.base == MAP_FAILED || mprotect(g.base, page, PROT_NONE) != 0 ||
+        mprotect(g.base + page + inside, page, PROT_NONE) != 0) {
         abort();
     }
-    memset(g.base, 0x7f, g.size - page);
-    g.data = g.base + g.size - page - bytes;
+    char *first = g.base + page;
+    memset(first, 0x7f, inside);
+    g.data =
+        place == KIT_AT_END ? first + inside - bytes : first + (place == KIT_ODD ? element : 0);
     return g;
 }
 
+/* n elements of `element` bytes, at the round's place. */
+static inline kit_guard
+kit_guard_new(size_t n, size_t element)
+{
+    return kit_guard_at(kit_place_now, n, element);
+}
+
+/* A workspace of `bytes` bytes, aligned to DNS_ALIGN. */
+static inline kit_guard
+kit_workspace(size_t bytes)
+{
+    const size_t lines = (bytes + DNS_ALIGN - 1) / DNS_ALIGN;
+    return kit_guard_at(kit_place_now == KIT_ODD ? KIT_AT_BEGIN : kit_place_now, lines, DNS_ALIGN);
+}
+
+/* Frees the buffer; a byte beside it that was written is a failed check. */
 static inline void
 kit_guard_free(kit_guard g)
 {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    bool untouched = true;
+    for (const char *at = g.base + page; at < g.base + g.size - page; at++) {
+        const bool beside = at < (char *)g.data || at >= (char *)g.data + g.bytes;
+        untouched = untouched && (!beside || *at == 0x7f);
+    }
+    CHECK(untouched);
     (void)munmap(g.base, g.size);
 }
 
@@ -74,7 +111,7 @@ kit_guard_free(kit_guard g)
 static inline kit_guard
 kit_matrix(size_t rows, size_t cols, size_t ld)
 {
-    return kit_guard_new(rows == 0 || cols == 0 ? 0 : ((rows - 1) * ld + cols) * sizeof(float));
+    return kit_guard_new(rows == 0 || cols == 0 ? 0 : (rows - 1) * ld + cols, sizeof(float));
 }
 
 /* Runs the body once per level this machine can run, as `dns_isa isa`. A body whose object says
@@ -199,8 +236,7 @@ kit_execute_check(const dns_plan *plan, const kit_weights *k, dns_layout layout,
         dns_error err;
         const size_t threads = dns_threads_count(pools[t]);
         REQUIRE(dns_plan_workspace(plan, layout, n, threads, &bytes, &err) == DNS_OK);
-        const size_t lines = (bytes + DNS_ALIGN - 1) / DNS_ALIGN * DNS_ALIGN;
-        const kit_guard ws = kit_guard_new(lines);
+        const kit_guard ws = kit_workspace(bytes);
         const dns_call call = {n,       x.data,  (ptrdiff_t)ldx, y.data, (ptrdiff_t)ldy,
                                ws.data, pools[t]};
         dns_plan_execute(plan, layout, &call);
@@ -216,10 +252,7 @@ kit_execute_check(const dns_plan *plan, const kit_weights *k, dns_layout layout,
             first = y;
         }
         else {
-            const size_t n_bytes = (size_t)((char *)y.base + y.size - (char *)y.data);
-            CHECK(n_bytes == (size_t)((char *)first.base + first.size - (char *)first.data));
-            const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-            CHECK(memcmp(first.data, y.data, n_bytes - page) == 0);
+            CHECK(memcmp(first.data, y.data, y.bytes) == 0);
             kit_guard_free(y);
         }
         kit_guard_free(ws);

@@ -57,11 +57,12 @@ typedef struct stack {
 static inline stack
 stack_new(size_t batch, size_t rows, size_t depth, size_t gap, uint64_t *state)
 {
-    stack s = {{NULL, NULL, 0}, (ptrdiff_t)(depth + gap), (ptrdiff_t)(rows * (depth + gap) + gap)};
+    stack s = {
+        {NULL, NULL, 0, 0}, (ptrdiff_t)(depth + gap), (ptrdiff_t)(rows * (depth + gap) + gap)};
     const size_t whole = (batch - 1) * (size_t)s.step;
     const bool any = rows > 0 && depth > 0;
     const size_t floats = any ? whole + (rows - 1) * (depth + gap) + depth : 0;
-    s.memory = kit_guard_new(floats * sizeof(float));
+    s.memory = kit_guard_new(floats, sizeof(float));
     for (size_t i = 0; i < floats; i++) {
         ((float *)s.memory.data)[i] = kit_float(state);
     }

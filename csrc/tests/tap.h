@@ -84,6 +84,13 @@ tap_check(int ok, const char *file, int line, const char *text)
         }                                                                                          \
     } while (0)
 
+/* A header that tests include before this one may have every test run several times, each time
+ * after TAP_BEGIN_ROUND(0), (1), ... */
+#ifndef TAP_ROUNDS
+#define TAP_ROUNDS 1
+#define TAP_BEGIN_ROUND(round) ((void)(round))
+#endif
+
 static inline int
 tap_main(int argc, char **argv, const tap_case *cases, size_t n)
 {
@@ -100,7 +107,10 @@ tap_main(int argc, char **argv, const tap_case *cases, size_t n)
             continue;
         }
         tap_failures = 0;
-        cases[i].run();
+        for (int round = 0; round < (int)TAP_ROUNDS; round++) {
+            TAP_BEGIN_ROUND(round);
+            cases[i].run();
+        }
         printf("%s %zu - %s\n", tap_failures == 0 ? "ok" : "not ok", ++done, cases[i].name);
         failed += tap_failures != 0;
     }

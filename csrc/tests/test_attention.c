@@ -46,9 +46,9 @@ problem_new(size_t batch, size_t queries, size_t keys, size_t depth, size_t widt
     p.q = stack_new(batch, queries, depth, 0, state).memory;
     p.k = stack_new(batch, keys, depth, 0, state).memory;
     p.v = stack_new(batch, keys, width, 0, state).memory;
-    p.y = kit_guard_new(batch * queries * width * sizeof(float));
+    p.y = kit_guard_new(batch * queries * width, sizeof(float));
     p.add = stack_new(1, queries, keys, 0, state).memory;
-    p.bits = kit_guard_new(queries * words * sizeof(uint64_t));
+    p.bits = kit_guard_new(queries * words, sizeof(uint64_t));
     for (size_t i = 0; i < queries * words; i++) {
         ((uint64_t *)p.bits.data)[i] = i % 5 == 4 ? 0 : kit_random(state);
     }
@@ -223,7 +223,7 @@ run(const dns_attention *c, dns_isa isa, dns_threads *pool)
     if (dns_attention_workspace(c, isa, dns_threads_count(pool), &bytes, NULL) != DNS_OK) {
         abort();
     }
-    const kit_guard ws = kit_guard_new((bytes + DNS_ALIGN - 1) / DNS_ALIGN * DNS_ALIGN);
+    const kit_guard ws = kit_workspace(bytes);
     const size_t empty = dns_attention_execute(c, isa, pool, ws.data);
     kit_guard_free(ws);
     return empty;

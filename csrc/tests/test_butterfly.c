@@ -124,7 +124,7 @@ check_columns(const matrix *m, const float *bias, dns_isa isa, size_t n, dns_lay
         REQUIRE(dns_threads_create(counts[t], NULL, &pool, NULL) == DNS_OK);
         size_t bytes = 0;
         REQUIRE(dns_plan_workspace(plan, layout, n, counts[t], &bytes, NULL) == DNS_OK);
-        const kit_guard ws = kit_guard_new((bytes + DNS_ALIGN - 1) / DNS_ALIGN * DNS_ALIGN);
+        const kit_guard ws = kit_workspace(bytes);
         const dns_call call = {n, x.data, (ptrdiff_t)ldx, y.data, (ptrdiff_t)ldy, ws.data, pool};
         dns_plan_execute(plan, layout, &call);
         CHECK(kit_gaps_untouched(y.data, across ? n : rows, across ? rows : n, ldy));

@@ -119,7 +119,7 @@ check_plan(const dns_plan *plan, const kit_weights *k, dns_threads *const *pools
         size_t bytes = 0;
         REQUIRE(dns_conv_workspace(plan, IMAGES, dns_threads_count(pools[t]), &bytes, NULL) ==
                 DNS_OK);
-        const kit_guard ws = kit_guard_new((bytes + DNS_ALIGN - 1) / DNS_ALIGN * DNS_ALIGN);
+        const kit_guard ws = kit_workspace(bytes);
         const dns_call call = {IMAGES,         x.data,  (ptrdiff_t)ldx, y.data,
                                (ptrdiff_t)ldy, ws.data, pools[t]};
         dns_conv_execute(plan, &call);

@@ -1,27 +1,15 @@
 /* Count kernels at every level this machine runs: naive oracles, tails, misalignment, guard pages,
  * and the valid-MAC identity against a direct convolution. */
-#define _DEFAULT_SOURCE /* mmap flags */
+#include "kernelkit.h"
 
 #include "dns/count.h"
-#include "tap.h"
 
 #include <float.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-static uint64_t
-next_random(uint64_t *state)
-{
-    uint64_t z = (*state += 0x9e3779b97f4a7c15U);
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebU;
-    return z ^ z >> 31;
-}
 
 static int32_t
 pick(uint64_t *state, int32_t low, int32_t high)
 {
-    return low + (int32_t)(next_random(state) % (uint64_t)(high - low + 1));
+    return low + (int32_t)(kit_random(state) % (uint64_t)(high - low + 1));
 }
 
 /* Values around every edge of the definition of zero. */
@@ -30,39 +18,13 @@ edge_value(uint64_t *state)
 {
     static const float values[] = {0.0F,    -0.0F,        1.0F, -2.0F,    0.25F,     -0.25F,
                                    FLT_MIN, -FLT_MIN / 2, NAN,  INFINITY, -INFINITY, 0.0F};
-    return values[next_random(state) % (sizeof values / sizeof values[0])];
+    return values[kit_random(state) % (sizeof values / sizeof values[0])];
 }
 
 static int
 is_nonzero(float x, float eps)
 {
     return !(fabsf(x) <= eps);
-}
-
-/* Last `bytes` bytes before an inaccessible page. */
-typedef struct guarded {
-    char *base, *data;
-    size_t size;
-} guarded;
-
-static guarded
-guard_new(size_t bytes)
-{
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    guarded g;
-    g.size = (bytes + page - 1) / page * page + page;
-    g.base = mmap(NULL, g.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (g.base == MAP_FAILED || mprotect(g.base + g.size - page, page, PROT_NONE) != 0) {
-        abort();
-    }
-    g.data = g.base + g.size - page - bytes;
-    return g;
-}
-
-static void
-guard_free(guarded g)
-{
-    (void)munmap(g.base, g.size);
 }
 
 #define FOR_EACH_LEVEL(ops)                                                                        \
@@ -91,9 +53,9 @@ test_pack_every_tail_and_alignment(void)
             const size_t ld = width + width % 3;
             const size_t words = dns_mask_words(width);
             const size_t n = (rows - 1) * ld + width;
-            const guarded in = guard_new(n * sizeof(float));
-            const guarded out = guard_new(rows * words * sizeof(uint64_t));
-            const guarded bytes = guard_new(n);
+            const kit_guard in = kit_guard_new(n, sizeof(float));
+            const kit_guard out = kit_guard_new(rows * words, sizeof(uint64_t));
+            const kit_guard bytes = kit_guard_new(n, 1);
             float *x = (float *)in.data; /* ends at the guard: any alignment of 4 */
             uint64_t *bits = (uint64_t *)out.data;
             const float eps = width % 2 == 0 ? 0.0F : 0.25F;
@@ -112,9 +74,9 @@ test_pack_every_tail_and_alignment(void)
             uint64_t again[3 * 3];
             ops->pack_u8((uint8_t *)bytes.data, rows, width, (ptrdiff_t)ld, again);
             CHECK(memcmp(again, bits, rows * words * sizeof *bits) == 0);
-            guard_free(in);
-            guard_free(out);
-            guard_free(bytes);
+            kit_guard_free(in);
+            kit_guard_free(out);
+            kit_guard_free(bytes);
         }
     }
 }
@@ -126,7 +88,7 @@ test_nonzeros_every_tail(void)
     FOR_EACH_LEVEL(ops)
     {
         for (size_t width = 0; width <= 150; width++) {
-            const guarded in = guard_new((2 * width + 1) * sizeof(float));
+            const kit_guard in = kit_guard_new((2 * width + 1), sizeof(float));
             float *x = (float *)in.data;
             uint64_t want[2] = {0, 0};
             uint64_t got[2] = {9, 9};
@@ -147,7 +109,7 @@ test_nonzeros_every_tail(void)
             CHECK_I64(got[0], want[0]);
             CHECK_I64(got[1], want[1]);
             CHECK_I64(ops->read_all(x, 2 * width + 1), all);
-            guard_free(in);
+            kit_guard_free(in);
         }
     }
 }
@@ -182,8 +144,8 @@ test_bit_counts_rows_tiles_and_masked_sums(void)
             const size_t th = (size_t)pick(&seed, 1, 4);
             const size_t tw = (size_t)pick(&seed, 1, 130);
             const size_t words = dns_mask_words(w);
-            const guarded a = guard_new(h * words * 8);
-            const guarded b = guard_new(h * words * 8);
+            const kit_guard a = kit_guard_new(h * words, sizeof(uint64_t));
+            const kit_guard b = kit_guard_new(h * words, sizeof(uint64_t));
             uint64_t *bits = (uint64_t *)a.data;
             uint64_t *other = (uint64_t *)b.data;
             uint64_t ones = 0;
@@ -197,7 +159,7 @@ test_bit_counts_rows_tiles_and_masked_sums(void)
             memset(bits, 0, h * words * 8);
             for (size_t y = 0; y < h; y++) {
                 for (size_t k = 0; k < words; k++) {
-                    other[y * words + k] = next_random(&seed);
+                    other[y * words + k] = kit_random(&seed);
                 }
                 const int empty = pick(&seed, 0, 2) == 0;
                 for (size_t j = 0; j < w; j++) {
@@ -221,8 +183,8 @@ test_bit_counts_rows_tiles_and_masked_sums(void)
                 sum += (bits[j / 64] >> j % 64 & 1) * (uint64_t)v[j];
             }
             CHECK_I64(h == 0 ? 0 : ops->masked_sum(bits, v, w), sum);
-            guard_free(a);
-            guard_free(b);
+            kit_guard_free(a);
+            kit_guard_free(b);
         }
     }
 }
@@ -351,8 +313,8 @@ test_workspace_is_all_that_windows_touch(void)
             dns_window g;
             random_window(&seed, &g);
             const size_t words = (size_t)g.in_h * dns_mask_words((size_t)g.in_w);
-            const guarded work = guard_new(dns_window_work(&g) * sizeof(uint64_t));
-            const guarded in = guard_new(words * sizeof(uint64_t));
+            const kit_guard work = kit_guard_new(dns_window_work(&g), sizeof(uint64_t));
+            const kit_guard in = kit_guard_new(words, sizeof(uint64_t));
             uint32_t count[25];
             uint64_t total = 0;
             for (size_t k = 0; k < words; k++) {
@@ -363,8 +325,8 @@ test_workspace_is_all_that_windows_touch(void)
                 total += count[k];
             }
             CHECK_I64(total, dns_window_rect(&g));
-            guard_free(work);
-            guard_free(in);
+            kit_guard_free(work);
+            kit_guard_free(in);
         }
     }
 }
@@ -405,8 +367,8 @@ test_columns_equal_direct_visits(void)
         const int depth = pick(&seed, 1, 5);
         const int keep = pick(&seed, 0, 4);
         const size_t words = (size_t)(channels * g.in_h) * dns_mask_words((size_t)g.in_w);
-        const guarded bits = guard_new(words * sizeof(uint64_t));
-        const guarded work = guard_new(dns_columns_work(&g) * sizeof(uint64_t));
+        const kit_guard bits = kit_guard_new(words, sizeof(uint64_t));
+        const kit_guard work = kit_guard_new(dns_columns_work(&g), sizeof(uint64_t));
         for (int i = 0; i < channels * g.in_h * g.in_w; i++) {
             x[i] = pick(&seed, 1, 8) <= keep ? 1.0F : 0.0F;
         }
@@ -419,8 +381,8 @@ test_columns_equal_direct_visits(void)
                                    (uint64_t *)work.data),
                       want);
         }
-        guard_free(bits);
-        guard_free(work);
+        kit_guard_free(bits);
+        kit_guard_free(work);
     }
 }
 

@@ -54,9 +54,7 @@ static void
 transform(bool rows, const dns_fft *fft, const float *x, float *y, size_t ld, size_t count,
           dns_threads *threads)
 {
-    const kit_guard ws =
-        kit_guard_new((dns_fft_workspace(fft, dns_threads_count(threads)) + DNS_ALIGN - 1) /
-                      DNS_ALIGN * DNS_ALIGN);
+    const kit_guard ws = kit_workspace(dns_fft_workspace(fft, dns_threads_count(threads)));
     if (rows) {
         dns_fft_rows(fft, x, (ptrdiff_t)ld, y, (ptrdiff_t)ld, count, ws.data, threads);
     }

@@ -40,7 +40,7 @@ mix(dns_isa isa, unsigned log2_rows, unsigned log2_cols, const float *x, float *
         abort();
     }
     const size_t bytes = dns_fourier_workspace(rows, cols, dns_threads_count(threads));
-    const kit_guard ws = kit_guard_new((bytes + DNS_ALIGN - 1) / DNS_ALIGN * DNS_ALIGN);
+    const kit_guard ws = kit_workspace(bytes);
     dns_fourier_mix(rows, cols, x, (ptrdiff_t)ld, y, (ptrdiff_t)ld, ws.data, threads);
     kit_guard_free(ws);
     dns_fft_destroy(cols);

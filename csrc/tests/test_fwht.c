@@ -176,7 +176,7 @@ test_filters_are_sums_of_codes(void)
         const size_t kept = crop.rows * crop.cols;
         const kit_guard alpha = kit_matrix(filters, n_codes, n_codes);
         const kit_guard w = kit_matrix(filters, kept, kept);
-        const kit_guard ws = kit_guard_new(dns_ovsf_workspace(cases[c].log2n));
+        const kit_guard ws = kit_workspace(dns_ovsf_workspace(cases[c].log2n));
         int64_t index[64];
         for (size_t j = 0; j < n_codes; j++) {
             index[j] = (int64_t)((j * 5 + 3) % n);

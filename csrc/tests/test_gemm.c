@@ -102,7 +102,7 @@ test_transposed(void)
             const kit_guard a = kit_matrix(M, k, k);
             const kit_guard b = kit_matrix(n, k, k);
             const kit_guard t = kit_matrix(k, n, n);
-            const kit_guard ws = kit_guard_new(dns_gemm_workspace(NULL, isa));
+            const kit_guard ws = kit_workspace(dns_gemm_workspace(NULL, isa));
             float plain_c[M * LD] = {0.0F};
             float c[M * LD] = {0.0F};
             for (size_t i = 0; i < M * k; i++) {

@@ -68,9 +68,9 @@ check_product(const dns_plan *plan, const bytes *b, dns_layout layout, size_t n,
     const size_t ldy = (rows ? b->rows : n) + extra;
     const size_t x_rows = rows ? n : b->cols;
     const size_t y_rows = rows ? n : b->rows;
-    const kit_guard x = kit_guard_new(x_rows == 0 || ldx == extra ? 0 : x_rows * ldx - extra);
+    const kit_guard x = kit_guard_new(x_rows == 0 || ldx == extra ? 0 : x_rows * ldx - extra, 1);
     const kit_guard y =
-        kit_guard_new(y_rows == 0 || ldy == extra ? 0 : (y_rows * ldy - extra) * sizeof(int32_t));
+        kit_guard_new(y_rows == 0 || ldy == extra ? 0 : y_rows * ldy - extra, sizeof(int32_t));
     int8_t *xs = x.data;
     for (size_t i = 0; i < x_rows; i++) {
         for (size_t j = 0; j + extra < ldx; j++) {
@@ -82,7 +82,7 @@ check_product(const dns_plan *plan, const bytes *b, dns_layout layout, size_t n,
     size_t size = 0;
     dns_error err;
     REQUIRE(dns_igemm_workspace(plan, n, &size, &err) == DNS_OK);
-    const kit_guard ws = kit_guard_new((size + DNS_ALIGN - 1) / DNS_ALIGN * DNS_ALIGN);
+    const kit_guard ws = kit_workspace(size);
     const dns_igemm_call call = {n, xs, (ptrdiff_t)ldx, y.data, (ptrdiff_t)ldy, ws.data, threads};
     dns_igemm_execute(plan, layout, &call);
     size_t wrong = 0;
@@ -398,7 +398,7 @@ test_quantizers(void)
         for (int bits = 2; bits <= 8; bits++) {
             for (int symmetric = 0; symmetric < 2; symmetric++) {
                 const dns_quant_in in = {xs, C + 2, R, C, G, bits, symmetric != 0};
-                const kit_guard q = kit_guard_new(R * C);
+                const kit_guard q = kit_guard_new((size_t)R * C, 1);
                 float scale[R * N_GROUPS];
                 int32_t zero[R * N_GROUPS];
                 REQUIRE(dns_quantize(&in, isa, q.data, scale, zero, NULL) == DNS_OK);

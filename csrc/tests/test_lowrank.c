@@ -13,10 +13,10 @@ static terms
 terms_new(size_t n_terms, size_t m, size_t nz)
 {
     terms t;
-    t.s = kit_guard_new(n_terms * sizeof(float));
-    t.u = kit_guard_new(n_terms * m * sizeof(float));
-    t.v = kit_guard_new(n_terms * nz * sizeof(float));
-    t.columns = kit_guard_new(n_terms * nz * sizeof(int32_t));
+    t.s = kit_guard_new(n_terms, sizeof(float));
+    t.u = kit_guard_new(n_terms * m, sizeof(float));
+    t.v = kit_guard_new(n_terms * nz, sizeof(float));
+    t.columns = kit_guard_new(n_terms * nz, sizeof(int32_t));
     return t;
 }
 

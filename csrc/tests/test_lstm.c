@@ -180,7 +180,7 @@ buffers_new(const dns_plan *plan, size_t n, size_t extra, dns_threads *pool, uin
     size_t bytes = 0;
     size_t nz = 0;
     CHECK(dns_lstm_workspace(plan, n, dns_threads_count(pool), &bytes, NULL) == DNS_OK);
-    b.ws = kit_guard_new((bytes + DNS_ALIGN - 1) / DNS_ALIGN * DNS_ALIGN);
+    b.ws = kit_workspace(bytes);
     b.call = (dns_lstm_call){n,
                              b.x.data,
                              b.h.data,

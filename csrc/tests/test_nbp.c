@@ -103,7 +103,7 @@ product(const dns_plan *plan, int p, dns_layout layout, size_t n, const float *x
     }
     size_t size = 0;
     REQUIRE(dns_plan_workspace(plan, layout, n, dns_threads_count(pool), &size, NULL) == DNS_OK);
-    const kit_guard ws = kit_guard_new((size + DNS_ALIGN - 1) / DNS_ALIGN * DNS_ALIGN);
+    const kit_guard ws = kit_workspace(size);
     const dns_call call = {
         n,       in.data, (ptrdiff_t)(x_cols + extra), out.data, (ptrdiff_t)(y_cols + extra),
         ws.data, pool};

@@ -83,7 +83,7 @@ encode(const dns_pq *pq, size_t n, const float *x, ptrdiff_t ldx, uint8_t *codes
        dns_threads *threads, dns_error *err)
 {
     const size_t bytes = dns_pq_workspace(pq, dns_threads_count(threads));
-    const kit_guard ws = kit_guard_new((bytes + DNS_ALIGN - 1) / DNS_ALIGN * DNS_ALIGN);
+    const kit_guard ws = kit_workspace(bytes);
     const dns_status status = dns_pq_encode(pq, n, x, ldx, codes, ldc, ws.data, threads, err);
     kit_guard_free(ws);
     return status;
@@ -104,7 +104,7 @@ check_codes(const dns_pq *pq, const float *books, size_t n, const float *x, size
         memcpy((float *)rows.data + i * ldx, x + i * dim, dim * sizeof *x);
     }
     for (size_t t = 0; t < n_pools; t++) {
-        const kit_guard codes = kit_guard_new(n == 0 ? 0 : (n - 1) * ldc + shape.m);
+        const kit_guard codes = kit_guard_new(n == 0 ? 0 : (n - 1) * ldc + shape.m, 1);
         const uint8_t *got = codes.data;
         dns_error err;
         CHECK(encode(pq, n, rows.data, (ptrdiff_t)ldx, codes.data, (ptrdiff_t)ldc, pools[t],
@@ -285,7 +285,7 @@ test_centroids_come_back(void)
                        shape.dsub * sizeof *x);
             }
         }
-        const kit_guard codes = kit_guard_new(shape.ksub * shape.m);
+        const kit_guard codes = kit_guard_new(shape.ksub * shape.m, 1);
         KIT_FOR_EACH_LEVEL(isa)
         {
             const kit_guard y = kit_matrix(shape.ksub, dim, dim + 2);

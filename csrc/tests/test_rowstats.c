@@ -14,10 +14,10 @@ static results
 results_new(size_t n)
 {
     results r;
-    r.max_prob = kit_guard_new(n * sizeof(float));
-    r.margin = kit_guard_new(n * sizeof(float));
-    r.entropy = kit_guard_new(n * sizeof(float));
-    r.argmax = kit_guard_new(n * sizeof(int64_t));
+    r.max_prob = kit_guard_new(n, sizeof(float));
+    r.margin = kit_guard_new(n, sizeof(float));
+    r.entropy = kit_guard_new(n, sizeof(float));
+    r.argmax = kit_guard_new(n, sizeof(int64_t));
     r.view =
         (dns_rowstats){r.max_prob.data, r.margin.data, r.entropy.data, (int64_t *)r.argmax.data};
     return r;

@@ -41,7 +41,7 @@ run(const dns_pattern *p, const dns_sddmm *c, dns_isa isa, dns_threads *pool)
     size_t bytes = 0;
     dns_error err;
     REQUIRE(dns_sddmm_workspace(p, c, isa, dns_threads_count(pool), &bytes, &err) == DNS_OK);
-    const kit_guard ws = kit_guard_new((bytes + DNS_ALIGN - 1) / DNS_ALIGN * DNS_ALIGN);
+    const kit_guard ws = kit_workspace(bytes);
     dns_sddmm_execute(p, c, isa, pool, ws.data);
     kit_guard_free(ws);
 }
@@ -56,7 +56,7 @@ solve(const structure *s, size_t batch, size_t depth, size_t gap, uint64_t *stat
     const stack k = stack_new(batch, s->cols, depth, gap, state);
     KIT_FOR_EACH_LEVEL(isa)
     {
-        const kit_guard values = kit_guard_new(batch / s->heads * s->nnz * sizeof(float));
+        const kit_guard values = kit_guard_new(batch / s->heads * s->nnz, sizeof(float));
         const dns_sddmm c = {batch,         depth, q.memory.data, q.ld,  q.step,
                              k.memory.data, k.ld,  k.step,        0.25F, values.data};
         if (isa <= DNS_ISA_AVX512) {

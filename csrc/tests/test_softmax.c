@@ -22,7 +22,7 @@ problem_new(size_t rows, size_t cols, int kind, uint64_t *state)
     memset(&p, 0, sizeof p);
     p.x = kit_matrix(rows, cols, ld);
     p.y = kit_matrix(rows, cols, ld);
-    p.bits = kit_guard_new(rows * words * sizeof(uint64_t));
+    p.bits = kit_guard_new(rows * words, sizeof(uint64_t));
     p.add = kit_matrix(rows, cols, ld);
     for (size_t i = 0; i < rows; i++) {
         for (size_t j = 0; j < cols; j++) {

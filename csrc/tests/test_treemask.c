@@ -71,8 +71,8 @@ static void
 check_masks(const built *b, size_t prefix, dns_isa isa)
 {
     const size_t width = prefix + b->n;
-    const kit_guard bools = kit_guard_new(b->n * width);
-    const kit_guard adds = kit_guard_new(b->n * width * sizeof(float));
+    const kit_guard bools = kit_guard_new(b->n * width, 1);
+    const kit_guard adds = kit_guard_new(b->n * width, sizeof(float));
     dns_tree_mask_bool(b->bits, b->n, prefix, isa, bools.data);
     dns_tree_mask_add(b->bits, b->n, prefix, isa, adds.data);
     size_t wrong = 0;
