@@ -24,7 +24,7 @@ SHAPES = {
     "ResNet-50 3x3, stage 5": (512, 512, 7, 7, 3),
     "BERT-base FFN 1": (3072, 768, 128),
 }
-SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+SPARSITIES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 #: Pattern -> format that multiplies it. A convolution takes those of CSR, by its direct kernel.
 PATTERNS = {"uniform": "csr", "gaussian": "csr", "channel-skewed": "csr", "block 4x1": "bsr", "n:m": "nm"}
 #: Sparsity -> (n, m): the points of pattern "n:m".
@@ -168,11 +168,14 @@ def crossovers(rows):
 
 
 def _bits_rows(levels, repeats, size, bar):
-    """Seconds of a nested any-precision matrix-vector product."""
+    """Seconds of a nested any-precision matrix-vector product, at the levels that have a kernel of their own."""
     w = np.random.default_rng(0).standard_normal((size, size), np.float32)
     x, rows = np.random.default_rng(1).standard_normal(size).astype(np.float32), []
     for isa in levels:
         plan = nested(w, isa=isa)
+        if plan.isa != isa:
+            bar.update(_ROUNDS * len(BITS))
+            continue
         calls = [lambda b=b, plan=plan: plan.matmul(x, bits=b) for b in BITS]
         rows += [{"isa": isa, "m": size, "k": size, "bits": b, **measured}
                  for b, measured in zip(BITS, _measured(calls, repeats, bar), strict=True)]
@@ -199,7 +202,8 @@ def bench(out=None, *, plot=False, force=False, shapes=SHAPES, sparsities=SPARSI
     patterns : sequence of str
         Of ``"uniform"``, ``"gaussian"``, ``"channel-skewed"``, ``"block 4x1"``, ``"n:m"`` (see Notes).
     isa : sequence of str, optional
-        Instruction-set levels; default all floating-point ones that run here.
+        Instruction-set levels; default all that run here and have kernels of their own: of floating point for the
+        times over sparsity, of integers for those over bits.
     repeats : int
         Measurements of a point in each of three rounds through all points of a shape and level; the least counts.
     bits_size : int
@@ -239,11 +243,10 @@ def bench(out=None, *, plot=False, force=False, shapes=SHAPES, sparsities=SPARSI
         import dnnsched.viz.kernels  # noqa: F401  a missing matplotlib is told before anything is measured
     if out is not None:
         rundir.refuse_existing(out, force)
-    levels = tuple(level for level in config.runnable_isa_levels() if level in ("generic", "avx2", "avx512"))
-    if isa is not None:
-        for level in isa:
-            _common.level(level)
-        levels = tuple(isa)
+    for level in isa or ():
+        _common.level(level)
+    integer_levels = config.runnable_isa_levels() if isa is None else tuple(isa)
+    levels = tuple(isa or (level for level in integer_levels if level in ("generic", "avx2", "avx512")))
     for name, shape in shapes.items():
         if len(shape) not in (3, 5) or min(shape) < 1:
             raise ValueError(f"shapes: {name!r}: expected 3 or 5 extents >= 1, got {shape!r}")
@@ -255,12 +258,12 @@ def bench(out=None, *, plot=False, force=False, shapes=SHAPES, sparsities=SPARSI
     check_int(repeats, "repeats", 1)
     points = sum(1 + sum(len(_sparsities_of(p, sparsities)) for p in patterns
                          if len(shape) == 3 or PATTERNS[p] == "csr") for shape in shapes.values())
-    total = _ROUNDS * len(levels) * (points + len(BITS))
+    total = _ROUNDS * (len(levels) * points + len(integer_levels) * len(BITS))
     bar = progress.bar(total, "kernels", quiet)
     try:
         machines = {level: asdict(_machine.machine(measure=True, isa=level)) for level in levels}
         rows = _sparsity_rows(shapes, sparsities, patterns, levels, repeats, bar)
-        bits = _bits_rows(levels, repeats, bits_size, bar)
+        bits = _bits_rows(integer_levels, repeats, bits_size, bar)
     finally:
         bar.close()
     noisy = float(np.mean([r["median_s"] > _NOISY * r["seconds"] for r in [*rows, *bits]]))

@@ -96,34 +96,37 @@ def _panel(ax, panel, lines):
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_locator(NullLocator())
-    ax.set_xlim(0.45, 1.0)
+    ax.set_xlim(None, 1.0)
 
 
-def bits(rows, width=3.4, height=2.4):
-    """Time of a matrix-vector product over bits, beside one proportional to them.
+def bits(rows, width=1.9, height=1.9):
+    """Time of a matrix-vector product over bits, beside one proportional to them: a panel per instruction-set level.
 
     Parameters
     ----------
     rows : list of dict
         As ``"bits"`` of :func:`dnnsched.kernels.bench`.
     width, height : float
-        Inches.
+        Inches of a panel.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
+    levels = list(dict.fromkeys(r["isa"] for r in rows))
     with style.context():
-        made = style.figure(width, height)
-        ax = made.subplots()
-        for number, level in enumerate(dict.fromkeys(r["isa"] for r in rows)):
+        made = style.figure(width * len(levels), height)
+        axes = made.subplots(1, len(levels), squeeze=False, sharex=True)[0]
+        for ax, level in zip(axes, levels, strict=True):
             points = sorted((r["bits"], r["seconds"] * 1e6) for r in rows if r["isa"] == level)
-            ax.plot(*zip(*points, strict=True), color=COLORS[number], marker=MARKERS[number], label=level)
             top = points[-1]
-            ax.plot([0, top[0]], [0, top[1]], color=COLORS[number], linestyle=":", linewidth=0.8)
-        ax.set_xlim(0, None)
-        ax.set_ylim(0, None)
-        ax.set_xlabel("bits per weight")
-        ax.set_ylabel("time (us)")
-        ax.legend()
+            ax.plot([0, top[0]], [0, top[1]], color=_DENSE, linestyle=":", linewidth=0.8, label="proportional")
+            ax.plot(*zip(*points, strict=True), color=COLORS[0], marker=MARKERS[0], label="measured")
+            ax.set_xlim(0, None)
+            ax.set_ylim(0, None)
+            ax.set_xticks([bits for bits, _ in points])
+            ax.set_title(level)
+            ax.set_xlabel("bits per weight")
+        axes[0].set_ylabel("time (us)")
+        axes[0].legend(loc="upper left")
     return made
