@@ -261,33 +261,65 @@ kit_execute_check(const dns_plan *plan, const kit_weights *k, dns_layout layout,
     kit_guard_free(x);
 }
 
+/* Pools of 1, 2, 3 and 7 threads; the first is NULL. */
+enum { KIT_POOLS = 4 };
+
+static inline void
+kit_pools_new(dns_threads **pools)
+{
+    static const size_t counts[KIT_POOLS] = {1, 2, 3, 7};
+    pools[0] = NULL;
+    for (size_t t = 1; t < KIT_POOLS; t++) {
+        if (dns_threads_create(counts[t], NULL, &pools[t], NULL) != DNS_OK) {
+            abort();
+        }
+    }
+}
+
+static inline void
+kit_pools_free(dns_threads **pools)
+{
+    for (size_t t = 1; t < KIT_POOLS; t++) {
+        dns_threads_destroy(pools[t]);
+    }
+}
+
 /* Makes a plan at every level and executes it for each n of [0, n_max] in both layouts, packed and
  * with gaps between rows, on 1, 2, 3 and 7 threads. */
 static inline void
 kit_plan_check(kit_create create, const kit_weights *k, size_t n_max, size_t n_step)
 {
     uint64_t state = 7;
-    dns_threads *pools[4] = {NULL, NULL, NULL, NULL};
-    static const size_t counts[4] = {1, 2, 3, 7};
+    dns_threads *pools[KIT_POOLS];
     dns_error err;
-    for (size_t t = 1; t < 4; t++) {
-        REQUIRE(dns_threads_create(counts[t], NULL, &pools[t], &err) == DNS_OK);
-    }
+    kit_pools_new(pools);
     KIT_FOR_EACH_LEVEL(isa)
     {
         dns_plan *plan = NULL;
         REQUIRE(create(k, isa, NULL, &plan, &err) == DNS_OK);
         CHECK(plan->isa <= isa);
         for (size_t n = 0; plan->isa == isa && n <= n_max; n += n_step) {
-            kit_execute_check(plan, k, DNS_COLUMNS, n, n % 3, pools, 4, &state);
-            kit_execute_check(plan, k, DNS_ROWS, n, n % 2, pools, 4, &state);
+            kit_execute_check(plan, k, DNS_COLUMNS, n, n % 3, pools, KIT_POOLS, &state);
+            kit_execute_check(plan, k, DNS_ROWS, n, n % 2, pools, KIT_POOLS, &state);
         }
         dns_plan_destroy(plan);
     }
-    for (size_t t = 1; t < 4; t++) {
-        dns_threads_destroy(pools[t]);
-    }
+    kit_pools_free(pools);
     kit_say_skipped();
+}
+
+/* Plans of 0 to 35 rows and as many columns, in all residues of the vectors' lengths, with 0, 1 and
+ * 2 vectors. */
+static inline void
+kit_every_extent(kit_create create, double density, void *ctx)
+{
+    uint64_t state = 11;
+    for (size_t rows = 0; rows <= 35; rows++) {
+        kit_weights k = kit_weights_new(rows, rows * 11 % 36, density, &state);
+        k.ctx = ctx;
+        kit_plan_check(create, &k, 2, 1);
+        kit_weights_free(&k);
+    }
 }
 
 /* The whole life of a plan, for tap_oom_sweep: ctx is a kit_life. */

@@ -257,6 +257,23 @@ test_every_mask(void)
     kit_say_skipped();
 }
 
+/* Every number of keys, of elements of a key and of a value around the vectors, masked and sparse.
+ */
+static void
+test_every_tail(void)
+{
+    uint64_t state = 7;
+    for (size_t n = 0; n <= 35; n++) {
+        problem p = problem_new(2, 1 + n % 5, n, n * 7 % 36, n * 11 % 36, &state);
+        set_mask(&p, n % 2 == 0 ? ADD : 0);
+        solve(&p);
+        set_mask(&p, 0);
+        set_pattern(&p, 1, 0.6, &state);
+        solve(&p);
+        problem_free(&p);
+    }
+}
+
 static const size_t shapes[][5] = {{1, 1, 1, 1, 1},     {2, 150, 140, 16, 33}, {2, 5, 9, 0, 3},
                                    {1, 7, 0, 4, 3},     {1, 0, 7, 4, 3},       {1, 7, 3, 4, 0},
                                    {4, 9, 300, 64, 64}, {2, 9, 17, 70, 130}};
@@ -287,23 +304,23 @@ test_patterns(void)
     }
 }
 
+/* The same bytes at a level for every number of threads. */
 static void
-check_threads(problem *p)
+check_threads(problem *p, dns_isa isa)
 {
-    static const size_t counts[] = {2, 3, 7};
+    dns_threads *pools[KIT_POOLS];
     const size_t bytes = p->call.batch * p->call.queries * p->call.width * sizeof(float);
     void *first = malloc(bytes);
     REQUIRE(first != NULL);
-    const size_t empty = run(&p->call, dns_isa_detect(), NULL);
+    const size_t empty = run(&p->call, isa, NULL);
     memcpy(first, p->call.y, bytes);
-    for (size_t t = 0; t < 3; t++) {
-        dns_threads *pool = NULL;
-        REQUIRE(dns_threads_create(counts[t], NULL, &pool, NULL) == DNS_OK);
+    kit_pools_new(pools);
+    for (size_t t = 1; t < KIT_POOLS; t++) {
         memset(p->call.y, 0, bytes);
-        CHECK_I64(run(&p->call, dns_isa_detect(), pool), empty);
+        CHECK_I64(run(&p->call, isa, pools[t]), empty);
         CHECK(memcmp(first, p->call.y, bytes) == 0);
-        dns_threads_destroy(pool);
     }
+    kit_pools_free(pools);
     free(first);
 }
 
@@ -313,9 +330,15 @@ test_threads(void)
     uint64_t state = 4;
     problem p = problem_new(4, 260, 270, 32, 24, &state);
     set_mask(&p, CAUSAL | BITS);
-    check_threads(&p);
+    KIT_FOR_EACH_LEVEL(isa)
+    {
+        check_threads(&p, isa);
+    }
     set_pattern(&p, 2, 0.3, &state);
-    check_threads(&p);
+    KIT_FOR_EACH_LEVEL(isa)
+    {
+        check_threads(&p, isa);
+    }
     problem_free(&p);
 }
 
@@ -373,5 +396,5 @@ test_refused(void)
     problem_free(&p);
 }
 
-TAP_MAIN(TAP(test_every_mask), TAP(test_shapes), TAP(test_patterns), TAP(test_threads),
-         TAP(test_not_finite), TAP(test_refused))
+TAP_MAIN(TAP(test_every_mask), TAP(test_every_tail), TAP(test_shapes), TAP(test_patterns),
+         TAP(test_threads), TAP(test_not_finite), TAP(test_refused))

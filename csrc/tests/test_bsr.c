@@ -98,6 +98,15 @@ test_every_tail(void)
     kit_weights_free(&k);
 }
 
+/* Every number of rows and of columns around the vectors, for one vector and two. */
+static void
+test_every_extent(void)
+{
+    extents blocks[2] = {{4, 1}, {3, 5}};
+    kit_every_extent(create, 0.2, &blocks[0]);
+    kit_every_extent(create, 0.2, &blocks[1]);
+}
+
 static void
 test_shapes_blocks_and_densities(void)
 {
@@ -345,6 +354,6 @@ test_oom_bsr(void)
     kit_weights_free(&k);
 }
 
-TAP_MAIN(TAP(test_every_tail), TAP(test_shapes_blocks_and_densities),
+TAP_MAIN(TAP(test_every_tail), TAP(test_every_extent), TAP(test_shapes_blocks_and_densities),
          TAP(test_blocks_of_one_are_csr), TAP(test_columns_do_not_meet), TAP(test_not_finite),
          TAP(test_weights_come_back), TAP(test_bad_matrices_are_refused), TAP(test_oom_bsr))

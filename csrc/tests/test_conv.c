@@ -195,18 +195,12 @@ check_shape(shape s, dns_threads *const *pools)
 static void
 check_shapes(const shape *shapes, size_t n)
 {
-    static const size_t counts[4] = {1, 2, 3, 7};
-    dns_threads *pools[4] = {NULL, NULL, NULL, NULL};
-    dns_error err;
-    for (size_t t = 1; t < 4; t++) {
-        REQUIRE(dns_threads_create(counts[t], NULL, &pools[t], &err) == DNS_OK);
-    }
+    dns_threads *pools[KIT_POOLS];
+    kit_pools_new(pools);
     for (size_t i = 0; i < n; i++) {
         check_shape(shapes[i], pools);
     }
-    for (size_t t = 1; t < 4; t++) {
-        dns_threads_destroy(pools[t]);
-    }
+    kit_pools_free(pools);
     kit_say_skipped();
 }
 
@@ -241,6 +235,18 @@ test_shapes(void)
         {17, 17, 17, 3, 3, 3, 3, 1, 4, 3, 1.0},   /* depthwise, windows wholly outside */
     };
     check_shapes(shapes, sizeof shapes / sizeof shapes[0]);
+}
+
+/* Every number of output channels and of input channels around the vectors, with strides. */
+static void
+test_every_channel(void)
+{
+    shape shapes[35];
+    for (int32_t c = 1; c <= 35; c++) {
+        const size_t channels = (size_t)(c * 11 % 36);
+        shapes[c - 1] = (shape){channels, (size_t)c, 1, 3, 7, 2, 3, 1 + c % 2, 1, 1, 0.5};
+    }
+    check_shapes(shapes, 35);
 }
 
 /* Depthwise kernels that read the image where it lies: all tails of columns and of rows. */
@@ -466,6 +472,6 @@ test_work_is_counted(void)
     }
 }
 
-TAP_MAIN(TAP(test_every_tail), TAP(test_shapes), TAP(test_planes), TAP(test_padding_is_multiplied),
-         TAP(test_images_do_not_meet), TAP(test_bad_shapes_are_refused), TAP(test_oom_conv),
-         TAP(test_work_is_counted))
+TAP_MAIN(TAP(test_every_tail), TAP(test_shapes), TAP(test_every_channel), TAP(test_planes),
+         TAP(test_padding_is_multiplied), TAP(test_images_do_not_meet),
+         TAP(test_bad_shapes_are_refused), TAP(test_oom_conv), TAP(test_work_is_counted))

@@ -69,6 +69,13 @@ test_every_tail(void)
     kit_weights_free(&k);
 }
 
+/* Every number of rows and of columns around the vectors, for one vector and two. */
+static void
+test_every_extent(void)
+{
+    kit_every_extent(create, 0.5, NULL);
+}
+
 static void
 test_shapes_and_densities(void)
 {
@@ -329,7 +336,7 @@ test_work_is_counted(void)
     kit_weights_free(&k);
 }
 
-TAP_MAIN(TAP(test_every_tail), TAP(test_shapes_and_densities), TAP(test_skewed_rows),
-         TAP(test_wide_matrix), TAP(test_columns_do_not_meet), TAP(test_not_finite),
-         TAP(test_weights_come_back), TAP(test_bad_matrices_name_the_row),
+TAP_MAIN(TAP(test_every_tail), TAP(test_every_extent), TAP(test_shapes_and_densities),
+         TAP(test_skewed_rows), TAP(test_wide_matrix), TAP(test_columns_do_not_meet),
+         TAP(test_not_finite), TAP(test_weights_come_back), TAP(test_bad_matrices_name_the_row),
          TAP(test_sizes_and_activation_are_checked), TAP(test_oom_csr), TAP(test_work_is_counted))

@@ -157,54 +157,69 @@ code(size_t k, unsigned log2n, size_t i)
     return sign;
 }
 
+typedef struct filters {
+    unsigned log2n;
+    size_t n_codes, filters;
+    dns_ovsf_crop crop;
+} filters;
+
+static void
+check_filters(filters f, uint64_t *state)
+{
+    const size_t n = (size_t)1 << f.log2n;
+    const dns_ovsf_crop crop = f.crop;
+    const size_t kept = crop.rows * crop.cols;
+    const kit_guard alpha = kit_matrix(f.filters, f.n_codes, f.n_codes);
+    const kit_guard w = kit_matrix(f.filters, kept, kept);
+    const kit_guard ws = kit_workspace(dns_ovsf_workspace(f.log2n));
+    int64_t index[64];
+    for (size_t j = 0; j < f.n_codes; j++) {
+        index[j] = (int64_t)((j * 5 + 3) % n);
+    }
+    for (size_t i = 0; i < f.filters * f.n_codes; i++) {
+        ((float *)alpha.data)[i] = kit_float(state);
+    }
+    KIT_FOR_EACH_LEVEL(isa)
+    {
+        REQUIRE(dns_ovsf(isa, alpha.data, f.filters, index, f.n_codes, f.log2n, crop, w.data,
+                         ws.data, NULL) == DNS_OK);
+        for (size_t i = 0; i < f.filters * kept; i++) {
+            const float *a = (const float *)alpha.data + i / kept * f.n_codes;
+            const size_t at = i % kept / crop.cols * crop.pitch + i % crop.cols;
+            double sum = 0.0;
+            double size = 0.0;
+            for (size_t j = 0; j < f.n_codes; j++) {
+                sum += (double)a[j] * code((size_t)index[j], f.log2n, at);
+                size += fabs((double)a[j]);
+            }
+            CHECK(fabs((double)((float *)w.data)[i] - sum) <= 1.001 * f.log2n * KIT_UNIT * size);
+        }
+    }
+    kit_guard_free(ws);
+    kit_guard_free(w);
+    kit_guard_free(alpha);
+}
+
+/* Every number of filters, of codes and of kept elements around the vectors. */
+static void
+test_filters_of_every_extent(void)
+{
+    uint64_t state = 12;
+    for (size_t n = 0; n <= 35; n++) {
+        check_filters((filters){6, n, n * 7 % 36, {64, 1, n * 11 % 36}}, &state);
+    }
+}
+
 static void
 test_filters_are_sums_of_codes(void)
 {
-    static const struct {
-        unsigned log2n;
-        size_t n_codes, filters;
-        dns_ovsf_crop crop;
-    } cases[] = {{4, 16, 300, {4, 3, 3}}, {4, 5, 129, {16, 1, 16}}, {0, 1, 5, {1, 1, 1}},
-                 {6, 20, 70, {8, 5, 7}},  {12, 9, 3, {64, 60, 61}}, {5, 0, 4, {32, 1, 20}},
-                 {5, 32, 0, {32, 1, 20}}, {3, 8, 7, {8, 0, 3}}};
+    static const filters cases[] = {{4, 16, 300, {4, 3, 3}},  {4, 5, 129, {16, 1, 16}},
+                                    {0, 1, 5, {1, 1, 1}},     {6, 20, 70, {8, 5, 7}},
+                                    {12, 9, 3, {64, 60, 61}}, {5, 0, 4, {32, 1, 20}},
+                                    {5, 32, 0, {32, 1, 20}},  {3, 8, 7, {8, 0, 3}}};
     uint64_t state = 11;
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
-        const size_t n = (size_t)1 << cases[c].log2n;
-        const size_t n_codes = cases[c].n_codes;
-        const size_t filters = cases[c].filters;
-        const dns_ovsf_crop crop = cases[c].crop;
-        const size_t kept = crop.rows * crop.cols;
-        const kit_guard alpha = kit_matrix(filters, n_codes, n_codes);
-        const kit_guard w = kit_matrix(filters, kept, kept);
-        const kit_guard ws = kit_workspace(dns_ovsf_workspace(cases[c].log2n));
-        int64_t index[64];
-        for (size_t j = 0; j < n_codes; j++) {
-            index[j] = (int64_t)((j * 5 + 3) % n);
-        }
-        for (size_t i = 0; i < filters * n_codes; i++) {
-            ((float *)alpha.data)[i] = kit_float(&state);
-        }
-        KIT_FOR_EACH_LEVEL(isa)
-        {
-            REQUIRE(dns_ovsf(isa, alpha.data, filters, index, n_codes, cases[c].log2n, crop, w.data,
-                             ws.data, NULL) == DNS_OK);
-            for (size_t i = 0; i < filters * kept; i++) {
-                const float *a = (const float *)alpha.data + i / kept * n_codes;
-                const size_t at = i % kept / crop.cols * crop.pitch + i % crop.cols;
-                double sum = 0.0;
-                double size = 0.0;
-                for (size_t j = 0; j < n_codes; j++) {
-                    sum += (double)a[j] * code((size_t)index[j], cases[c].log2n, at);
-                    size += fabs((double)a[j]);
-                }
-                CHECK(fabs((double)((float *)w.data)[i] - sum) <=
-                      1.001 * cases[c].log2n * KIT_UNIT * size);
-            }
-        }
-        kit_guard_free(ws);
-        kit_guard_free(w);
-        kit_guard_free(alpha);
-        (void)n;
+        check_filters(cases[c], &state);
     }
 }
 
@@ -237,4 +252,5 @@ test_bad_codes_and_crops_are_named(void)
 
 TAP_MAIN(TAP(test_rows_of_every_length), TAP(test_columns_of_every_tail),
          TAP(test_threads_do_not_matter), TAP(test_twice_is_n_times),
-         TAP(test_filters_are_sums_of_codes), TAP(test_bad_codes_and_crops_are_named))
+         TAP(test_filters_are_sums_of_codes), TAP(test_filters_of_every_extent),
+         TAP(test_bad_codes_and_crops_are_named))

@@ -83,6 +83,13 @@ test_own_product(void)
     check_dense(NULL);
 }
 
+/* Every number of rows and of columns around the vectors, for one vector and two. */
+static void
+test_every_extent(void)
+{
+    kit_every_extent(create, 1.0, NULL);
+}
+
 static void
 test_product_of_a_blas(void)
 {
@@ -160,6 +167,6 @@ test_oom_dense(void)
     kit_weights_free(&k);
 }
 
-TAP_MAIN(TAP(test_own_product), TAP(test_product_of_a_blas), TAP(test_transposed),
-         TAP(test_products_without_terms_are_zero), TAP(test_dense_size_overflow),
-         TAP(test_oom_dense))
+TAP_MAIN(TAP(test_own_product), TAP(test_every_extent), TAP(test_product_of_a_blas),
+         TAP(test_transposed), TAP(test_products_without_terms_are_zero),
+         TAP(test_dense_size_overflow), TAP(test_oom_dense))

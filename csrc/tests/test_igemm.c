@@ -127,6 +127,25 @@ test_every_tail_is_exact(void)
     kit_say_skipped();
 }
 
+/* Every number of columns and of rows around the vectors and tiles. */
+static void
+test_every_extent_is_exact(void)
+{
+    uint64_t state = 9;
+    for (size_t cols = 0; cols <= 131; cols++) {
+        bytes b = bytes_new(cols * 7 % 68, cols, cols % 2 == 0, &state);
+        KIT_FOR_EACH_LEVEL(isa)
+        {
+            dns_plan *plan = NULL;
+            REQUIRE(create(&b, NULL, NONE, isa, NULL, &plan, NULL) == DNS_OK);
+            check_product(plan, &b, DNS_ROWS, 1 + cols % 5, cols % 3 == 0, NULL, &state);
+            check_product(plan, &b, DNS_COLUMNS, 1 + cols % 5, cols % 3 == 0, NULL, &state);
+            dns_plan_destroy(plan);
+        }
+        bytes_free(&b);
+    }
+}
+
 static void
 test_empty_extents(void)
 {
@@ -258,7 +277,8 @@ run_floats(const dns_plan *plan, dns_layout layout, const float *x, dns_threads 
     float *ys = malloc(FLOAT_N * FLOAT_M * sizeof *ys);
     size_t size = 0;
     REQUIRE(xs != NULL && ys != NULL);
-    REQUIRE(dns_plan_workspace(plan, layout, FLOAT_N, 3, &size, NULL) == DNS_OK);
+    REQUIRE(dns_plan_workspace(plan, layout, FLOAT_N, dns_threads_count(pool), &size, NULL) ==
+            DNS_OK);
     void *ws = dns_mem_new(NULL, size, 1);
     REQUIRE(ws != NULL);
     for (size_t i = 0; i < FLOAT_N * FLOAT_K; i++) {
@@ -294,15 +314,15 @@ test_floats(void)
     }
     x[5 * FLOAT_K + 7] = NAN;
     x[6 * FLOAT_K + 8] = -INFINITY;
-    dns_threads *pool = NULL;
-    REQUIRE(dns_threads_create(3, NULL, &pool, NULL) == DNS_OK);
+    dns_threads *pools[KIT_POOLS];
+    kit_pools_new(pools);
     KIT_FOR_EACH_LEVEL(isa)
     {
         dns_plan *plan = NULL;
         REQUIRE(create(&b, bias, (dns_act){-20.0F, 30.0F}, isa, NULL, &plan, NULL) == DNS_OK);
-        for (int layout = 0; layout < 2; layout++) {
-            run_floats(plan, (dns_layout)layout, x, layout ? pool : NULL, y);
-            if (isa == DNS_ISA_GENERIC && layout == 0) {
+        for (size_t t = 0; t < 2 * KIT_POOLS; t++) {
+            run_floats(plan, t % 2 ? DNS_ROWS : DNS_COLUMNS, x, pools[t / 2], y);
+            if (isa == DNS_ISA_GENERIC && t == 0) {
                 memcpy(first, y, sizeof first);
             }
             for (size_t i = 0; i < FLOAT_N * FLOAT_M; i++) {
@@ -312,7 +332,7 @@ test_floats(void)
         dns_plan_destroy(plan);
     }
     CHECK(worst_float(&b, bias, x, first) <= 1.0);
-    dns_threads_destroy(pool);
+    kit_pools_free(pools);
     bytes_free(&b);
 }
 
@@ -420,6 +440,45 @@ test_quantizers(void)
     kit_guard_free(x);
 }
 
+/* Rows and groups of every length around the vectors, in guarded memory: the generic level's bytes,
+ * which test_quantizers checks, at every level. */
+static void
+test_quantizers_every_tail(void)
+{
+    enum { R = 2, MOST = 67 };
+    uint64_t state = 10;
+    for (size_t cols = 0; cols <= MOST; cols++) {
+        const size_t group = cols % 3 == 0 ? cols + 1 : 1 + cols * 5 % 19;
+        const size_t groups = (cols + group - 1) / group;
+        const kit_guard x = kit_matrix(R, cols, cols + cols % 2);
+        for (size_t i = 0; i < x.bytes / sizeof(float); i++) {
+            ((float *)x.data)[i] = kit_float(&state);
+        }
+        const dns_quant_in in = {
+            x.data,       (ptrdiff_t)(cols + cols % 2), R, cols, group, 2 + (int)(cols % 7),
+            cols % 2 == 0};
+        uint8_t first[R * MOST + 1];
+        float first_scale[R * MOST + 1];
+        KIT_FOR_EACH_LEVEL(isa)
+        {
+            const kit_guard q = kit_guard_new(R * cols, 1);
+            const kit_guard scale = kit_guard_new(R * groups, sizeof(float));
+            const kit_guard zero = kit_guard_new(R * groups, sizeof(int32_t));
+            REQUIRE(dns_quantize(&in, isa, q.data, scale.data, zero.data, NULL) == DNS_OK);
+            if (isa == DNS_ISA_GENERIC) {
+                memcpy(first, q.data, q.bytes);
+                memcpy(first_scale, scale.data, scale.bytes);
+            }
+            CHECK(memcmp(first, q.data, q.bytes) == 0);
+            CHECK(memcmp(first_scale, scale.data, scale.bytes) == 0);
+            kit_guard_free(zero);
+            kit_guard_free(scale);
+            kit_guard_free(q);
+        }
+        kit_guard_free(x);
+    }
+}
+
 static void
 test_quantizers_refuse(void)
 {
@@ -450,7 +509,7 @@ test_quantizers_refuse(void)
     CHECK(scale[0] >= 1.17549435e-38F);
 }
 
-TAP_MAIN(TAP(test_every_tail_is_exact), TAP(test_empty_extents), TAP(test_threads_change_nothing),
-         TAP(test_extremes_fit), TAP(test_floats), TAP(test_weights_come_back),
-         TAP(test_bad_weights_name_the_row), TAP(test_oom_igemm), TAP(test_quantizers),
-         TAP(test_quantizers_refuse))
+TAP_MAIN(TAP(test_every_tail_is_exact), TAP(test_every_extent_is_exact), TAP(test_empty_extents),
+         TAP(test_threads_change_nothing), TAP(test_extremes_fit), TAP(test_floats),
+         TAP(test_weights_come_back), TAP(test_bad_weights_name_the_row), TAP(test_oom_igemm),
+         TAP(test_quantizers), TAP(test_quantizers_every_tail), TAP(test_quantizers_refuse))

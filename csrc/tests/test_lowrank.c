@@ -74,39 +74,55 @@ check_terms(const float *w, size_t ld, size_t m, size_t n, size_t n_terms, size_
     free(e);
 }
 
+typedef struct extents {
+    size_t m, n, nz, terms, extra;
+} extents;
+
+static void
+check_shape(extents e, uint64_t *state)
+{
+    const size_t ld = e.n + e.extra;
+    const kit_guard w = kit_matrix(e.m, e.n, ld);
+    for (size_t i = 0; i < e.m * e.n; i++) {
+        ((float *)w.data)[i / e.n * ld + i % e.n] = kit_float(state);
+    }
+    const terms first = terms_new(e.terms, e.m, e.nz);
+    REQUIRE(make(&w, ld, e.m, e.n, e.terms, e.nz, DNS_ISA_GENERIC, first, NULL) == DNS_OK);
+    check_terms(w.data, ld, e.m, e.n, e.terms, e.nz, first);
+    KIT_FOR_EACH_LEVEL(isa)
+    {
+        const terms t = terms_new(e.terms, e.m, e.nz);
+        REQUIRE(make(&w, ld, e.m, e.n, e.terms, e.nz, isa, t, NULL) == DNS_OK);
+        CHECK(memcmp(t.s.data, first.s.data, t.s.bytes) == 0);
+        CHECK(memcmp(t.u.data, first.u.data, t.u.bytes) == 0);
+        CHECK(memcmp(t.v.data, first.v.data, t.v.bytes) == 0);
+        CHECK(memcmp(t.columns.data, first.columns.data, t.columns.bytes) == 0);
+        terms_free(t);
+    }
+    terms_free(first);
+    kit_guard_free(w);
+}
+
+/* Every number of rows and columns around the vectors. */
+static void
+test_every_extent(void)
+{
+    uint64_t state = 2;
+    for (size_t m = 1; m <= 35; m++) {
+        const size_t n = m * 11 % 36;
+        check_shape((extents){m, n, 1 + n / 2, 3, m % 3}, &state);
+    }
+}
+
 static void
 test_terms_of_many_shapes(void)
 {
-    static const struct {
-        size_t m, n, nz, terms, extra;
-    } cases[] = {{1, 1, 1, 3, 0},   {1, 40, 7, 5, 1},   {40, 1, 1, 3, 2},   {7, 33, 33, 9, 0},
-                 {33, 7, 3, 20, 1}, {16, 16, 1, 30, 0}, {20, 70, 20, 0, 0}, {70, 65, 30, 12, 3}};
+    static const extents cases[] = {{1, 1, 1, 3, 0},    {1, 40, 7, 5, 1},   {40, 1, 1, 3, 2},
+                                    {7, 33, 33, 9, 0},  {33, 7, 3, 20, 1},  {16, 16, 1, 30, 0},
+                                    {20, 70, 20, 0, 0}, {70, 65, 30, 12, 3}};
     uint64_t state = 1;
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
-        const size_t m = cases[c].m;
-        const size_t n = cases[c].n;
-        const size_t nz = cases[c].nz;
-        const size_t count = cases[c].terms;
-        const size_t ld = n + cases[c].extra;
-        const kit_guard w = kit_matrix(m, n, ld);
-        for (size_t i = 0; i < m * n; i++) {
-            ((float *)w.data)[i / n * ld + i % n] = kit_float(&state);
-        }
-        const terms first = terms_new(count, m, nz);
-        REQUIRE(make(&w, ld, m, n, count, nz, DNS_ISA_GENERIC, first, NULL) == DNS_OK);
-        check_terms(w.data, ld, m, n, count, nz, first);
-        KIT_FOR_EACH_LEVEL(isa)
-        {
-            const terms t = terms_new(count, m, nz);
-            REQUIRE(make(&w, ld, m, n, count, nz, isa, t, NULL) == DNS_OK);
-            CHECK(memcmp(t.s.data, first.s.data, count * sizeof(float)) == 0);
-            CHECK(memcmp(t.u.data, first.u.data, count * m * sizeof(float)) == 0);
-            CHECK(memcmp(t.v.data, first.v.data, count * nz * sizeof(float)) == 0);
-            CHECK(memcmp(t.columns.data, first.columns.data, count * nz * sizeof(int32_t)) == 0);
-            terms_free(t);
-        }
-        terms_free(first);
-        kit_guard_free(w);
+        check_shape(cases[c], &state);
     }
     kit_say_skipped();
 }
@@ -177,5 +193,5 @@ test_oom_lowrank(void)
     CHECK(tap_oom_sweep(life, w) >= 8);
 }
 
-TAP_MAIN(TAP(test_terms_of_many_shapes), TAP(test_ties_and_the_end),
+TAP_MAIN(TAP(test_terms_of_many_shapes), TAP(test_every_extent), TAP(test_ties_and_the_end),
          TAP(test_bad_arguments_are_named), TAP(test_oom_lowrank))

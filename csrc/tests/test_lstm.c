@@ -273,45 +273,6 @@ check_step(const dns_plan *plan, size_t n, size_t extra, uint64_t seed)
     free(h);
 }
 
-static void
-test_steps_of_every_form(void)
-{
-    static const struct {
-        size_t inputs, hidden;
-    } cases[] = {{3, 1}, {0, 7}, {20, 16}, {31, 37}, {300, 130}};
-    uint64_t state = 2;
-    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
-        const size_t cols = cases[c].inputs + cases[c].hidden;
-        dns_lstm shape = {cases[c].inputs, cases[c].hidden, c % 2 == 0};
-        kit_weights k = kit_weights_new(DNS_GATES * cases[c].hidden, cols, 0.7, &state);
-        dns_plan *gates[DNS_N_ISA];
-        gates_new(&k, gates);
-        owned whole = terms_new(&shape, 21, cols, false, &state);
-        owned pruned = terms_new(&shape, 37, (cols + 1) / 2, true, &state);
-        KIT_FOR_EACH_LEVEL(isa)
-        {
-            dns_plan *plans[4] = {NULL, NULL, NULL, NULL};
-            REQUIRE(create_dense(&k, isa, NULL, &plans[0], NULL) == DNS_OK);
-            REQUIRE(create_csr(&k, isa, NULL, &plans[1], NULL) == DNS_OK);
-            REQUIRE(dns_lstm_terms_create(&shape, &whole.view, k.w, isa, NULL, &plans[2], NULL) ==
-                    DNS_OK);
-            REQUIRE(dns_lstm_terms_create(&shape, &pruned.view, NULL, isa, NULL, &plans[3], NULL) ==
-                    DNS_OK);
-            for (size_t p = 0; p < 4; p++) {
-                for (size_t n = 0; plans[p]->isa == isa && n <= 17; n += n < 9 ? 1 : 4) {
-                    check_step(plans[p], n, n % 3, c + n);
-                }
-                dns_plan_destroy(plans[p]);
-            }
-        }
-        gates_free(gates);
-        terms_free(&whole);
-        terms_free(&pruned);
-        kit_weights_free(&k);
-    }
-    kit_say_skipped();
-}
-
 /* Largest |z - z64| / bound of gates made of the first `stop` terms. */
 static double
 worst_gate(const dns_lstm_terms *t, const float *bias, const buffers *b, size_t stop,
@@ -344,6 +305,72 @@ worst_gate(const dns_lstm_terms *t, const float *bias, const buffers *b, size_t 
         }
     }
     return worst;
+}
+
+/* Steps of every form of a cell, with 0 to n_max vectors; the gates of pruned terms. */
+static void
+check_forms(dns_lstm shape, size_t n_max, uint64_t *state)
+{
+    const size_t rows = DNS_GATES * shape.hidden;
+    const size_t cols = shape.inputs + shape.hidden;
+    kit_weights k = kit_weights_new(rows, cols, 0.7, state);
+    dns_plan *gates[DNS_N_ISA];
+    gates_new(&k, gates);
+    owned whole = terms_new(&shape, 21, cols, false, state);
+    owned pruned = terms_new(&shape, 37, (cols + 1) / 2, true, state);
+    float *bias = calloc(rows, sizeof *bias);
+    float *z = malloc(n_max * rows * sizeof *z);
+    REQUIRE(bias != NULL && z != NULL);
+    KIT_FOR_EACH_LEVEL(isa)
+    {
+        dns_plan *plans[4] = {NULL, NULL, NULL, NULL};
+        REQUIRE(create_dense(&k, isa, NULL, &plans[0], NULL) == DNS_OK);
+        REQUIRE(create_csr(&k, isa, NULL, &plans[1], NULL) == DNS_OK);
+        REQUIRE(dns_lstm_terms_create(&shape, &whole.view, k.w, isa, NULL, &plans[2], NULL) ==
+                DNS_OK);
+        REQUIRE(dns_lstm_terms_create(&shape, &pruned.view, NULL, isa, NULL, &plans[3], NULL) ==
+                DNS_OK);
+        for (size_t p = 0; p < 4; p++) {
+            for (size_t n = 0; plans[p]->isa == isa && n <= n_max; n += n < 9 ? 1 : 4) {
+                check_step(plans[p], n, n % 3, cols + n);
+            }
+        }
+        buffers b = buffers_new(plans[3], n_max, 1, NULL, state);
+        dns_lstm_gates(plans[3], &b.call, 0, z, (ptrdiff_t)rows);
+        CHECK(worst_gate(&pruned.view, bias, &b, 37, z) <= 1.0);
+        buffers_free(b);
+        for (size_t p = 0; p < 4; p++) {
+            dns_plan_destroy(plans[p]);
+        }
+    }
+    free(z);
+    free(bias);
+    gates_free(gates);
+    terms_free(&whole);
+    terms_free(&pruned);
+    kit_weights_free(&k);
+}
+
+static void
+test_steps_of_every_form(void)
+{
+    static const dns_lstm cases[] = {
+        {3, 1, true}, {0, 7, false}, {20, 16, true}, {31, 37, false}, {300, 130, true}};
+    uint64_t state = 2;
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        check_forms(cases[c], 17, &state);
+    }
+    kit_say_skipped();
+}
+
+/* Every number of units and of inputs around the vectors. */
+static void
+test_every_extent(void)
+{
+    uint64_t state = 11;
+    for (size_t hidden = 1; hidden <= 35; hidden++) {
+        check_forms((dns_lstm){hidden * 11 % 36, hidden, hidden % 2 == 0}, 2, &state);
+    }
 }
 
 /* Any number of terms is right, and stopping anywhere and going on gives the same bytes. */
@@ -676,7 +703,7 @@ test_work_is_counted(void)
     terms_free(&o);
 }
 
-TAP_MAIN(TAP(test_gates_as_a_plan), TAP(test_steps_of_every_form), TAP(test_terms_stop_and_go_on),
-         TAP(test_forms_and_batches_agree), TAP(test_sigmoid_and_tanh), TAP(test_not_finite),
-         TAP(test_weights_come_back), TAP(test_bad_arguments_are_named), TAP(test_oom_lstm),
-         TAP(test_work_is_counted))
+TAP_MAIN(TAP(test_gates_as_a_plan), TAP(test_steps_of_every_form), TAP(test_every_extent),
+         TAP(test_terms_stop_and_go_on), TAP(test_forms_and_batches_agree),
+         TAP(test_sigmoid_and_tanh), TAP(test_not_finite), TAP(test_weights_come_back),
+         TAP(test_bad_arguments_are_named), TAP(test_oom_lstm), TAP(test_work_is_counted))

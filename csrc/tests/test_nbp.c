@@ -183,6 +183,18 @@ test_every_precision_and_tail(void)
     kit_say_skipped();
 }
 
+/* Every number of columns, rows and vectors around the vectors of the levels. */
+static void
+test_every_extent(void)
+{
+    uint64_t state = 6;
+    for (size_t cols = 0; cols <= 131; cols++) {
+        nested w = nested_new(cols * 5 % 19, cols, cols % 2 == 0 ? 4 : 8, 0, cols % 5 == 0, &state);
+        check_matrix(&w, cols % 4, NULL, &state);
+        nested_free(&w);
+    }
+}
+
 static void
 test_threads_change_nothing(void)
 {
@@ -354,6 +366,7 @@ test_oom_nbp(void)
     }
 }
 
-TAP_MAIN(TAP(test_every_precision_and_tail), TAP(test_threads_change_nothing), TAP(test_extremes),
-         TAP(test_codes_come_back), TAP(test_quantisation_is_close),
-         TAP(test_codebook_of_few_values), TAP(test_bad_parameters), TAP(test_oom_nbp))
+TAP_MAIN(TAP(test_every_precision_and_tail), TAP(test_every_extent),
+         TAP(test_threads_change_nothing), TAP(test_extremes), TAP(test_codes_come_back),
+         TAP(test_quantisation_is_close), TAP(test_codebook_of_few_values),
+         TAP(test_bad_parameters), TAP(test_oom_nbp))

@@ -4,27 +4,6 @@
 
 #include "dns/pq.h"
 
-static const size_t counts[4] = {1, 2, 3, 7};
-
-/* Pools of 1, 2, 3 and 7 threads; the first is NULL. */
-static void
-pools_new(dns_threads **pools)
-{
-    dns_error err;
-    pools[0] = NULL;
-    for (size_t t = 1; t < 4; t++) {
-        REQUIRE(dns_threads_create(counts[t], NULL, &pools[t], &err) == DNS_OK);
-    }
-}
-
-static void
-pools_free(dns_threads **pools)
-{
-    for (size_t t = 1; t < 4; t++) {
-        dns_threads_destroy(pools[t]);
-    }
-}
-
 static float *
 floats_new(size_t n)
 {
@@ -89,6 +68,29 @@ encode(const dns_pq *pq, size_t n, const float *x, ptrdiff_t ldx, uint8_t *codes
     return status;
 }
 
+/* Codes decode to their centroids, bit for bit, into guarded rows with gaps. */
+static void
+check_decoded(const dns_pq *pq, const float *books, size_t n, const uint8_t *codes, size_t ldc,
+              size_t extra, dns_threads *threads)
+{
+    const dns_pq_shape shape = dns_pq_shape_of(pq);
+    const size_t dim = shape.m * shape.dsub;
+    const kit_guard y = kit_matrix(n, dim, dim + extra);
+    CHECK(dns_pq_decode(pq, n, codes, (ptrdiff_t)ldc, y.data, (ptrdiff_t)(dim + extra), threads,
+                        NULL) == DNS_OK);
+    size_t wrong = 0;
+    for (size_t i = 0; i < n * shape.m; i++) {
+        const size_t s = i % shape.m;
+        const float *centroid =
+            books + (s * shape.ksub + codes[i / shape.m * ldc + s]) * shape.dsub;
+        const float *got = (const float *)y.data + i / shape.m * (dim + extra) + s * shape.dsub;
+        wrong += memcmp(got, centroid, shape.dsub * sizeof *got) != 0;
+    }
+    CHECK_I64(wrong, 0);
+    CHECK(kit_gaps_untouched(y.data, n, dim, dim + extra));
+    kit_guard_free(y);
+}
+
 /* Encodes n of the rows (guarded, with gaps), on several pools, and compares with the definition.
  */
 static void
@@ -123,6 +125,7 @@ check_codes(const dns_pq *pq, const float *books, size_t n, const float *x, size
                    dns_isa_name((int)dns_pq_isa(pq)), n, shape.m, shape.ksub, shape.dsub, t, wrong);
         }
         CHECK(wrong == 0);
+        check_decoded(pq, books, n, got, ldc, extra, pools[t]);
         kit_guard_free(codes);
     }
     kit_guard_free(rows);
@@ -167,11 +170,11 @@ static void
 test_threads(void)
 {
     uint64_t state = 2;
-    dns_threads *pools[4];
-    pools_new(pools);
+    dns_threads *pools[KIT_POOLS];
+    kit_pools_new(pools);
     check_shape((dns_pq_shape){8, 256, 8}, 301, pools, 4, &state);
     check_shape((dns_pq_shape){3, 16, 7}, 2003, pools, 4, &state);
-    pools_free(pools);
+    kit_pools_free(pools);
 }
 
 /* Rows at, between and next to centroids that lie on a coarse grid and repeat: ties everywhere. */
@@ -243,8 +246,8 @@ test_not_finite_names_the_first_row(void)
     x[97 * dim + 3] = NAN;
     x[98 * dim] = INFINITY;
     x[149 * dim + 31] = -INFINITY;
-    dns_threads *pools[4];
-    pools_new(pools);
+    dns_threads *pools[KIT_POOLS];
+    kit_pools_new(pools);
     KIT_FOR_EACH_LEVEL(isa)
     {
         dns_pq *pq = pq_new(books, shape, isa);
@@ -261,7 +264,7 @@ test_not_finite_names_the_first_row(void)
         }
         dns_pq_destroy(pq);
     }
-    pools_free(pools);
+    kit_pools_free(pools);
     free(codes);
     free(books);
     free(x);
@@ -446,8 +449,8 @@ test_training_is_reproducible(void)
     const size_t n = 701;
     float *rows = clumps_new(n, 17, 40, 20.0, &state);
     int64_t *order = order_new(n);
-    dns_threads *pools[4];
-    pools_new(pools);
+    dns_threads *pools[KIT_POOLS];
+    kit_pools_new(pools);
     for (size_t batch = 100; batch <= 800; batch += 350) {
         const dns_pq_training t = {.shape = shape,
                                    .x = rows,
@@ -472,7 +475,7 @@ test_training_is_reproducible(void)
             }
         }
     }
-    pools_free(pools);
+    kit_pools_free(pools);
     free(order);
     free(rows);
 }

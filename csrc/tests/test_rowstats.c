@@ -179,8 +179,9 @@ static void
 test_threads(void)
 {
     enum { N = 1500, C = 100 };
-    static const size_t counts[] = {2, 3, 7};
     uint64_t state = 4;
+    dns_threads *pools[KIT_POOLS];
+    kit_pools_new(pools);
     float *x = malloc(sizeof(float) * N * C);
     REQUIRE(x != NULL);
     fill(x, (size_t)N * C, 6.0, &state);
@@ -188,22 +189,23 @@ test_threads(void)
         {N, C, 1, x, C}, {30, C, 50, x, 50 * C}, {1, C, N, x, 0}, {3, 50000, 1, x, 50000}};
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
         const size_t places = shapes[s].n * shapes[s].inner;
-        const results one = results_new(places);
-        compute(&shapes[s], 1.0, dns_isa_detect(), NULL, &one.view);
-        for (size_t t = 0; t < 3; t++) {
-            dns_threads *pool = NULL;
-            REQUIRE(dns_threads_create(counts[t], NULL, &pool, NULL) == DNS_OK);
-            const results many = results_new(places);
-            compute(&shapes[s], 1.0, dns_isa_detect(), pool, &many.view);
-            CHECK(memcmp(one.view.max_prob, many.view.max_prob, places * sizeof(float)) == 0);
-            CHECK(memcmp(one.view.margin, many.view.margin, places * sizeof(float)) == 0);
-            CHECK(memcmp(one.view.entropy, many.view.entropy, places * sizeof(float)) == 0);
-            CHECK(memcmp(one.view.argmax, many.view.argmax, places * sizeof(int64_t)) == 0);
-            results_free(many);
-            dns_threads_destroy(pool);
+        KIT_FOR_EACH_LEVEL(isa)
+        {
+            const results one = results_new(places);
+            compute(&shapes[s], 1.0, isa, NULL, &one.view);
+            for (size_t t = 1; t < KIT_POOLS; t++) {
+                const results many = results_new(places);
+                compute(&shapes[s], 1.0, isa, pools[t], &many.view);
+                CHECK(memcmp(one.view.max_prob, many.view.max_prob, places * sizeof(float)) == 0);
+                CHECK(memcmp(one.view.margin, many.view.margin, places * sizeof(float)) == 0);
+                CHECK(memcmp(one.view.entropy, many.view.entropy, places * sizeof(float)) == 0);
+                CHECK(memcmp(one.view.argmax, many.view.argmax, places * sizeof(int64_t)) == 0);
+                results_free(many);
+            }
+            results_free(one);
         }
-        results_free(one);
     }
+    kit_pools_free(pools);
     free(x);
 }
 

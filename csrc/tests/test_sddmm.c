@@ -107,8 +107,9 @@ test_shapes(void)
 static void
 test_threads(void)
 {
-    static const size_t counts[] = {2, 3, 7};
     uint64_t state = 3;
+    dns_threads *pools[KIT_POOLS];
+    kit_pools_new(pools);
     structure s = structure_new(2, 260, 300, 0.3, &state);
     dns_pattern *p = NULL;
     REQUIRE(pattern_of(&s, NULL, &p, NULL) == DNS_OK);
@@ -119,16 +120,18 @@ test_threads(void)
     float *other = malloc(floats * sizeof *other);
     REQUIRE(first != NULL && other != NULL);
     dns_sddmm c = {4, 64, q.memory.data, q.ld, q.step, k.memory.data, k.ld, k.step, 1.0F, first};
-    run(p, &c, dns_isa_detect(), NULL);
-    c.values = other;
-    for (size_t t = 0; t < 3; t++) {
-        dns_threads *pool = NULL;
-        REQUIRE(dns_threads_create(counts[t], NULL, &pool, NULL) == DNS_OK);
-        memset(other, 0, floats * sizeof *other);
-        run(p, &c, dns_isa_detect(), pool);
-        CHECK(memcmp(first, other, floats * sizeof *other) == 0);
-        dns_threads_destroy(pool);
+    KIT_FOR_EACH_LEVEL(isa)
+    {
+        c.values = first;
+        run(p, &c, isa, NULL);
+        c.values = other;
+        for (size_t t = 1; t < KIT_POOLS; t++) {
+            memset(other, 0, floats * sizeof *other);
+            run(p, &c, isa, pools[t]);
+            CHECK(memcmp(first, other, floats * sizeof *other) == 0);
+        }
     }
+    kit_pools_free(pools);
     free(first);
     free(other);
     kit_guard_free(q.memory);

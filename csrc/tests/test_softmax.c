@@ -179,29 +179,73 @@ test_segments(void)
 static void
 test_threads(void)
 {
-    static const size_t counts[] = {2, 3, 7};
     enum { ROWS = 900, COLS = 300 };
     uint64_t state = 3;
+    dns_threads *pools[KIT_POOLS];
+    kit_pools_new(pools);
     problem p = problem_new(ROWS, COLS, BITS | ADD, &state);
     const size_t bytes = ((ROWS - 1) * (size_t)p.call.ldy + COLS) * sizeof(float);
     float *first = malloc(bytes);
     REQUIRE(first != NULL);
-    size_t empty = 0;
-    size_t other = 0;
-    CHECK(dns_softmax_rows(&p.call, dns_isa_detect(), NULL, &empty, NULL) == DNS_OK);
-    memcpy(first, p.call.y, bytes);
-    for (size_t t = 0; t < 3; t++) {
-        dns_threads *pool = NULL;
-        REQUIRE(dns_threads_create(counts[t], NULL, &pool, NULL) == DNS_OK);
-        memset(p.call.y, 0, bytes);
-        CHECK(dns_softmax_rows(&p.call, dns_isa_detect(), pool, &other, NULL) == DNS_OK);
-        for (size_t i = 0; i < ROWS; i++) {
-            const size_t at = i * (size_t)p.call.ldy;
-            CHECK(memcmp(first + at, p.call.y + at, COLS * sizeof(float)) == 0);
+    KIT_FOR_EACH_LEVEL(isa)
+    {
+        size_t empty = 0;
+        size_t other = 0;
+        CHECK(dns_softmax_rows(&p.call, isa, NULL, &empty, NULL) == DNS_OK);
+        memcpy(first, p.call.y, bytes);
+        for (size_t t = 1; t < KIT_POOLS; t++) {
+            memset(p.call.y, 0, bytes);
+            CHECK(dns_softmax_rows(&p.call, isa, pools[t], &other, NULL) == DNS_OK);
+            for (size_t i = 0; i < ROWS; i++) {
+                const size_t at = i * (size_t)p.call.ldy;
+                CHECK(memcmp(first + at, p.call.y + at, COLS * sizeof(float)) == 0);
+            }
+            CHECK_I64(other, empty);
         }
-        CHECK_I64(other, empty);
-        dns_threads_destroy(pool);
     }
+    kit_pools_free(pools);
+    free(first);
+    problem_free(&p);
+}
+
+/* Segments of every length around the vectors, on every number of threads. */
+static void
+test_segments_of_every_length(void)
+{
+    enum { ROWS = 300, SEGMENTS = 36, COLS = 35 * 36 / 2 };
+    int64_t offsets[SEGMENTS + 1];
+    for (int64_t s = 0; s <= SEGMENTS; s++) {
+        offsets[s] = s * (s - 1) / 2;
+    }
+    uint64_t state = 4;
+    dns_threads *pools[KIT_POOLS];
+    kit_pools_new(pools);
+    problem p = problem_new(ROWS, COLS, 0, &state);
+    const size_t bytes = ((ROWS - 1) * (size_t)p.call.ldy + COLS) * sizeof(float);
+    float *first = malloc(bytes);
+    REQUIRE(first != NULL);
+    KIT_FOR_EACH_LEVEL(isa)
+    {
+        for (size_t t = 0; t < KIT_POOLS; t++) {
+            size_t empty = 0;
+            size_t want = 0;
+            CHECK(dns_softmax_segments(&p.call, offsets, SEGMENTS, isa, pools[t], &empty, NULL) ==
+                  DNS_OK);
+            for (size_t s = 0; t == 0 && s < SEGMENTS; s++) {
+                dns_softmax part = p.call;
+                part.cols = s;
+                part.x += offsets[s];
+                part.y += offsets[s];
+                want += check_rows(&part, part.x);
+            }
+            CHECK(t > 0 || empty == want);
+            if (t == 0) {
+                memcpy(first, p.call.y, bytes);
+            }
+            CHECK(memcmp(first, p.call.y, bytes) == 0);
+        }
+    }
+    kit_pools_free(pools);
     free(first);
     problem_free(&p);
 }
@@ -269,5 +313,5 @@ test_refused_lengths(void)
     }
 }
 
-TAP_MAIN(TAP(test_every_mask_and_tail), TAP(test_segments), TAP(test_threads), TAP(test_not_finite),
-         TAP(test_refused_lengths))
+TAP_MAIN(TAP(test_every_mask_and_tail), TAP(test_segments), TAP(test_segments_of_every_length),
+         TAP(test_threads), TAP(test_not_finite), TAP(test_refused_lengths))
