@@ -1,8 +1,6 @@
 /* Count kernels: every level gives the same masks and counts, and they agree with each other. */
 #include "dns/count.h"
-#include "producer.h"
-
-#include <stdlib.h>
+#include "fuzzkit.h"
 
 enum { MAX_CHANNELS = 4, MAX_SIDE = 80, MAX_KERNEL = 6, MAX_OUT = 90 };
 
@@ -23,14 +21,6 @@ typedef struct answers {
     uint32_t windows[MAX_CHANNELS * MAX_KERNEL * MAX_KERNEL];
     uint64_t ones, macs, columns;
 } answers;
-
-static void
-require(int ok)
-{
-    if (!ok) {
-        abort();
-    }
-}
 
 static void
 read_case(fuzz_in *in, case_data *c)
@@ -71,8 +61,7 @@ solve(const case_data *c, dns_isa isa, answers *a)
     const size_t h = (size_t)g->in_h;
     const size_t w = (size_t)g->in_w;
     const size_t words = dns_mask_words(w);
-    uint64_t *work = malloc((dns_window_work(g) + dns_columns_work(g)) * sizeof *work);
-    require(work != NULL);
+    uint64_t *work = fuzz_new(dns_window_work(g) + dns_columns_work(g), sizeof *work);
     memset(a, 0, sizeof *a);
     ops->pack_f32(c->x, c->channels * h, w, g->in_w, c->limit, a->bits);
     ops->nonzeros_f32(c->x, c->channels, h * w, (ptrdiff_t)(h * w), c->limit, a->nonzeros);
@@ -86,16 +75,13 @@ solve(const case_data *c, dns_isa isa, answers *a)
     free(work);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_in in = {data, size};
-    case_data *c = malloc(sizeof *c);
-    answers *first = malloc(sizeof *first);
-    answers *other = malloc(sizeof *other);
-    require(c != NULL && first != NULL && other != NULL);
+    case_data *c = fuzz_new(1, sizeof *c);
+    answers *first = fuzz_new(1, sizeof *first);
+    answers *other = fuzz_new(1, sizeof *other);
     read_case(&in, c);
     solve(c, DNS_ISA_GENERIC, first);
     uint64_t ones = 0;

@@ -2,10 +2,7 @@
  * any rows are the definition's at every level, decoding checks codes, and training on the rows
  * gives finite codebooks. */
 #include "dns/pq.h"
-#include "producer.h"
-
-#include <math.h>
-#include <stdlib.h>
+#include "fuzzkit.h"
 
 enum { MAX_M = 3, KSUB = 16, MAX_DSUB = 5, MAX_ROWS = 40, MAX_DIM = MAX_M * MAX_DSUB };
 
@@ -17,25 +14,14 @@ typedef struct input {
     uint8_t codes[MAX_ROWS * MAX_M];
 } input;
 
-static void
-require(int ok)
-{
-    if (!ok) {
-        abort();
-    }
-}
-
 /* Small integers, numbers close to each other, or any bits. */
 static float
 read_float(fuzz_in *in, int kind)
 {
-    float value = 0.0F;
     if (kind == 2) {
-        const uint32_t bits = (uint32_t)fuzz_bytes(in, 4);
-        memcpy(&value, &bits, sizeof value);
-        return value;
+        return fuzz_any_float(in);
     }
-    value = (float)((int)fuzz_u8(in) - 128);
+    const float value = (float)((int)fuzz_u8(in) - 128);
     return kind == 0 ? value : 1e4F + value * 0x1p-9F;
 }
 
@@ -148,26 +134,23 @@ check_training(const input *a, dns_isa isa)
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_in in = {data, size};
-    input *a = calloc(1, sizeof *a);
-    require(a != NULL);
+    input *a = fuzz_new(1, sizeof *a);
     const int finite = read_input(&in, a);
-    for (int isa = DNS_ISA_GENERIC; isa <= (int)DNS_ISA_AVX512 && isa <= (int)dns_isa_detect();
-         isa++) {
+    FUZZ_FOR_EACH_LEVEL(isa, DNS_ISA_AVX512)
+    {
         dns_pq *pq = NULL;
-        const dns_status status = dns_pq_create(a->books, a->shape, (dns_isa)isa, NULL, &pq, NULL);
+        const dns_status status = dns_pq_create(a->books, a->shape, isa, NULL, &pq, NULL);
         require(status == (finite ? DNS_OK : DNS_ERR_VALUE));
         if (status == DNS_OK) {
             check_decode(a, pq);
             check_encode(a, pq);
         }
         dns_pq_destroy(pq);
-        check_training(a, (dns_isa)isa);
+        check_training(a, isa);
     }
     free(a);
     return 0;

@@ -1,36 +1,24 @@
 /* Trees of any parents: refused with the first bad node, or built with paths that lead up by
  * parents and a verification that is one of them. */
 #include "dns/treemask.h"
-#include "producer.h"
-
-#include <stdlib.h>
+#include "fuzzkit.h"
 
 enum { MAX_NODES = 300 };
 
 static void
-require(int ok)
-{
-    if (!ok) {
-        abort();
-    }
-}
-
-static void
 solve(const int64_t *parent, size_t n, const uint8_t *accepted)
 {
-    uint64_t *bits = calloc(n * dns_tree_words(n) + 1, sizeof *bits);
-    int32_t *depth = calloc(n + 1, sizeof *depth);
-    int32_t *scratch = calloc(n + 1, sizeof *scratch);
-    uint8_t *has_child = calloc(n + 1, 1);
-    require(bits != NULL && depth != NULL && scratch != NULL && has_child != NULL);
+    uint64_t *bits = fuzz_new(n * dns_tree_words(n), sizeof *bits);
+    int32_t *depth = fuzz_new(n, sizeof *depth);
+    int32_t *scratch = fuzz_new(n, sizeof *scratch);
+    uint8_t *has_child = fuzz_new(n, 1);
     size_t leaves = 0;
     size_t longest = 0;
     dns_tree_build(parent, n, bits, depth);
     dns_tree_extent(parent, depth, n, has_child, &leaves, &longest);
-    int32_t *paths = calloc(leaves * longest + 1, sizeof *paths);
-    int32_t *path = calloc(longest + 1, sizeof *path);
-    uint8_t *mask = calloc(n * n + 1, 1);
-    require(paths != NULL && path != NULL && mask != NULL);
+    int32_t *paths = fuzz_new(leaves * longest, sizeof *paths);
+    int32_t *path = fuzz_new(longest, sizeof *path);
+    uint8_t *mask = fuzz_new(n * n, 1);
     dns_tree_paths(parent, depth, has_child, n, longest, paths);
     for (size_t r = 0; r < leaves; r++) {
         require(parent[paths[r * longest]] == -1);
@@ -56,8 +44,6 @@ solve(const int64_t *parent, size_t n, const uint8_t *accepted)
     free(bits);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -75,12 +61,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     dns_error err;
     const dns_status status = dns_tree_check(parent, n, &err);
-    if (status == DNS_OK) {
+    if (fuzz_taken(status, &err)) {
         solve(parent, n, accepted);
     }
     else {
-        require(status == DNS_ERR_FORMAT && err.index >= 0 && (size_t)err.index < n &&
-                err.message[0] != '\0');
+        require(status == DNS_ERR_FORMAT && (size_t)err.index < n);
     }
     return 0;
 }

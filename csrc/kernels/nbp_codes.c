@@ -18,7 +18,7 @@ enum { SEED_BITS = 2, SEED_ITERATIONS = 50, MAX_CODES = 256 };
 size_t
 dns_nbp_groups(size_t cols, size_t group)
 {
-    return group == 0 ? 1 : (cols + group - 1) / group;
+    return group == 0 ? 1 : cols / group + (cols % group != 0);
 }
 
 /* One row, sorted. */
@@ -236,6 +236,8 @@ dns_nbp_quantize(const float *w, ptrdiff_t ldw, const dns_nbp_codes *out, const 
                 DNS_QUANT_MAX_BITS, out->bits);
     DNS_REQUIRE(out->lut == NULL || out->group == 0, err, DNS_ERR_VALUE, -1,
                 "group: expected none with a codebook, got %zu", out->group);
+    DNS_REQUIRE(out->group % DNS_NBP_GROUP == 0, err, DNS_ERR_VALUE, -1,
+                "group: expected a multiple of %d, got %zu", DNS_NBP_GROUP, out->group);
     for (size_t i = 0; i < out->rows; i++) {
         for (size_t k = 0; k < out->cols; k++) {
             const float v = w[(ptrdiff_t)i * ldw + (ptrdiff_t)k];
