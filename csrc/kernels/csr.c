@@ -360,6 +360,13 @@ block_rows(const csr_plan *plan)
     return plan->block < plan->base.cols ? plan->block : plan->base.cols;
 }
 
+/* Whether the stream of weights stays in the second cache from one panel to the next. */
+static bool
+stays(const csr_plan *plan)
+{
+    return plan->base.nnz <= STREAM_NEAR_BYTES / sizeof(csr_entry);
+}
+
 /* Panels that are computed side by side, so that a segment's weights are read from far away once
  * for all of them: as many as keep their sums and their packed blocks in the second cache. */
 static size_t
@@ -368,8 +375,7 @@ batch_panels(const csr_plan *plan)
     const size_t pitch = plan->ops->panel * sizeof(float);
     const size_t by_y = BATCH_Y_BYTES / (pitch * plan->base.rows);
     const size_t by_x = BATCH_X_BYTES / (pitch * block_rows(plan));
-    const bool stays = plan->base.nnz <= STREAM_NEAR_BYTES / sizeof(csr_entry);
-    const size_t batch = stays ? 1 : by_y < by_x ? by_y : by_x;
+    const size_t batch = stays(plan) ? 1 : by_y < by_x ? by_y : by_x;
     return batch < 1 ? 1 : batch > BATCH_MAX ? BATCH_MAX : batch;
 }
 
@@ -435,7 +441,7 @@ multiply_panel(const batch *a, size_t b, size_t g, size_t stop, size_t q)
     const size_t nt = plan->ops->panel;
     const bool rows = a->layout == DNS_ROWS;
     size_t at = 0;
-    csr_run run = {.n = panel_columns(a, q, &at), .act = plan->base.act};
+    csr_run run = {.n = panel_columns(a, q, &at), .act = plan->base.act, .far = !stays(plan)};
     run.x = a->packed + q * block_rows(plan) * nt;
     run.y = rows ? a->sums + q * plan->base.rows * nt : a->call->y + at;
     run.ldy = rows ? (ptrdiff_t)nt : a->call->ldy;

@@ -29,6 +29,7 @@ typedef struct csr_run {
     size_t n;          /* columns, <= the panel's width */
     const float *bias; /* of all rows, in the first block; NULL: Y holds the sums so far */
     dns_act act;
+    bool far; /* the entries come from beyond the second cache */
 } csr_run;
 
 enum { CSR_SLICE = 16, CSR_STRIP = 65536 };

@@ -11,7 +11,8 @@
  * a cycle the bound is 0.8 of the arithmetic peak. The two rows' weights alternate in one stream of
  * {byte offset, value}; rows are sorted by their number of weights in the block, so that two
  * neighbours end together and the part that runs with four accumulators is short. Streams that come
- * from main memory are prefetched: the processor's own prefetcher stops at every page.
+ * from beyond the second cache are prefetched: the processor's own prefetcher stops at every page.
+ * Nearer ones are not, for a prefetch takes the place of a load.
  *
  * The idea of a stream of offsets is that of XNNPACK's f32-spmm; sorting rows by their length that
  * of Sputnik (Gale et al., SC 2020), which uses it for balance.
@@ -82,8 +83,10 @@ add(const csr_run *r, const csr_entry *e, size_t nv, vs *acc)
 }
 
 PANEL_INLINE void
-tiles(const csr_run *r, size_t nv, panel_tail t)
+tiles(const csr_run *run, size_t nv, panel_tail t)
 {
+    const csr_run copy = *run; /* which stores to Y cannot change: it stays in registers */
+    const csr_run *r = &copy;
     const csr_entry *e = r->entries;
     for (const csr_pair *p = r->pairs; p < r->pairs + r->n_pairs; p++) {
         vs a[NV];
@@ -92,7 +95,9 @@ tiles(const csr_run *r, size_t nv, panel_tail t)
             vs b[NV];
             begin(r, p->row[1], nv, t, b);
             for (const csr_entry *stop = e + (size_t)2 * p->both; e < stop; e += 2) {
-                prefetch(e, AHEAD);
+                if (r->far) {
+                    prefetch(e, AHEAD);
+                }
                 add(r, e, nv, a);
                 add(r, e + 1, nv, b);
             }
