@@ -82,7 +82,8 @@ def test_every_format_against_float64(seed, data):
         got = apply(plan, x)
         assert got.dtype == np.float32
         assert got.shape == want.shape
-        bound = 2 * (w[0].size + 2) * U * (weight + abs(bias)[:, None, None]) + 1e-38
+        stored = (w != 0).sum(axis=(1, 2, 3)) if plan.format == "csr" else np.full(len(w), w[0].size)
+        bound = 2 * (stored + 2)[:, None, None] * U * (weight + abs(bias)[:, None, None]) + 1e-38
         assert (abs(got - want) <= bound).all(), fmt
         np.testing.assert_array_equal(plan.to_dense(), w.reshape(len(w), -1))
 
@@ -135,6 +136,37 @@ def test_scipy_agrees():
             for o in range(2)]
     for fmt in ("dense", "csr"):
         np.testing.assert_allclose(kernels.conv2d(w, x.shape, format=fmt)(x), want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("fmt", ["dense", "csr", "depthwise"])
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_linear_and_permuted_where_sums_are_exact(fmt, layout):
+    """Small integers: superposition of images, and permuted output channels permute the result."""
+    rng, groups = np.random.default_rng(5), 12 if fmt == "depthwise" else 1
+    w = rng.integers(-4, 5, (12, 12 // groups, 3, 3)).astype(np.float32)
+    x, y = (rng.integers(-8, 9, (2, 12, 11, 17)).astype(np.float32) for _ in range(2))
+    options = {"stride": (1, 2), "padding": 1, "groups": groups, "format": fmt, "layout": layout}
+    plan = kernels.conv2d(w, shape_for(layout, x), **options)
+    want = apply(plan, x)
+    np.testing.assert_array_equal(want, oracle(w, x, (1, 2), (1, 1), groups=groups)[0])
+    np.testing.assert_array_equal(apply(plan, 2 * x + y), 2 * want + apply(plan, y))
+    order = rng.permutation(12)
+    moved = x[:, order] if groups > 1 else x
+    permuted = kernels.conv2d(w[order], shape_for(layout, x), **options)
+    np.testing.assert_array_equal(apply(permuted, moved), want[:, order])
+
+
+def test_sparse_with_a_full_mask_is_dense():
+    """No weight absent: the sparse format is the dense convolution, for every geometry."""
+    for groups, stride, padding, dilation in ((1, 1, 1, 1), (3, 2, (2, 0), 1), (1, (1, 3), 2, (2, 1))):
+        w, x = normal(1, 9, 6 // groups, 3, 3), normal(2, 2, 6, 14, 19)
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        sparse, dense = (kernels.conv2d(w, x.shape, format=fmt, **options) for fmt in ("csr", "dense"))
+        assert sparse.nnz == w.size
+        pairs = [(v, v) if isinstance(v, int) else v for v in (stride, padding, dilation)]
+        want, size = oracle(w, x, *pairs, groups)
+        for plan in (sparse, dense):
+            assert (abs(plan(x) - want) <= 2 * (w[0].size + 2) * U * size + 1e-38).all()
 
 
 def test_auto_is_decided_by_weights_and_shape():

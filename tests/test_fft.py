@@ -49,6 +49,11 @@ class TestFft:
         x = normal(1, 20, 2048)
         assert relative(kernels.fft(x), fft(x)) <= 6e-6
 
+    def test_torch(self):
+        torch = pytest.importorskip("torch")
+        x = normal(2, 20, 1024)
+        assert relative(kernels.fft(x), torch.fft.fft(torch.from_numpy(x)).numpy()) <= 6e-6
+
     def test_impulses_shifts_linearity_parseval(self):
         n = 512
         unit = np.eye(n, dtype=np.complex64)
@@ -139,6 +144,11 @@ class TestFourierMix:
         x = tokens(1, *shape)
         want = np.fft.fft2(x.astype(np.float64)).real
         assert relative(kernels.fourier_mix(x), want) <= 3e-7 * np.log2(x.size)
+
+    def test_scipy(self):
+        fft2 = pytest.importorskip("scipy.fft").fft2
+        x = tokens(3, 3, 64, 128)
+        assert relative(kernels.fourier_mix(x), fft2(x).real) <= 3e-7 * 26
 
     def test_two_transforms(self):
         x = tokens(2, 64, 256)

@@ -60,6 +60,14 @@ class TestFwht:
         x = np.random.default_rng(0).integers(-50, 50, (7, 64)).astype(np.float32)
         np.testing.assert_array_equal(kernels.fwht(x), x @ hadamard(64))
 
+    def test_ffht(self):
+        ffht = pytest.importorskip("ffht")
+        for log2n in (3, 8, 12):
+            x = np.random.default_rng(log2n).integers(-50, 50, 1 << log2n).astype(np.float32)
+            want = x.copy()
+            ffht.fht(want)
+            np.testing.assert_array_equal(kernels.fwht(x), want)
+
     def test_linear_and_parseval(self):
         x, y = normal(1, 5, 1024), normal(2, 5, 1024)
         np.testing.assert_allclose(kernels.fwht(x + y), kernels.fwht(x) + kernels.fwht(y), atol=1e-4)

@@ -78,6 +78,18 @@ class TestEveryLevel:
         np.testing.assert_array_equal(kernels.valid_macs(np.stack([mask, mask]), counts, layer, isa=isa), [want] * 2)
         assert kernels.valid_macs(np.ones_like(act), np.ones_like(w), layer, isa=isa) <= layer.macs
 
+    @profile
+    @given(groups=st.integers(1, 3), depth=st.integers(1, 3), outs=st.integers(1, 3), size=st.integers(5, 70),
+           kernel=st.integers(1, 3), stride=st.integers(1, 3), dilation=st.integers(1, 2))
+    def test_full_masks_give_the_dense_macs(self, isa, groups, depth, outs, size, kernel, stride, dilation):
+        layer = Layer("conv", in_channels=groups * depth, out_channels=groups * outs, groups=groups, in_h=size, in_w=7,
+                      kernel_h=kernel, kernel_w=kernel, stride=stride, dilation=dilation, padding=0)
+        act = np.ones((groups * depth, size, 7), np.float32)
+        w = np.ones((groups * outs, depth, kernel, kernel), np.float32)
+        assert kernels.valid_macs(act, w, layer, isa=isa) == layer.macs
+        fc = Layer("fc", "linear", in_channels=size, out_channels=outs)
+        assert kernels.valid_macs(np.ones((1, size)), np.ones((outs, size)), fc, isa=isa) == fc.macs
+
     def test_strided_rows_and_any_alignment(self, isa):
         base = edge_array(1, (6, 300))
         for offset in range(5):

@@ -63,10 +63,14 @@ class TestUniform:
             y = plan.matmul(x, bits=p)
             np.testing.assert_array_equal(y, product_twin(w, x, bits, p, group or k))
             np.testing.assert_array_equal(plan.linear(x.T, bits=p), y.T)
-            wp = plan.to_dense(p).astype(float)
+            codes, s, z = (np.asarray(a, float) for a in uniform_twin(w, bits, group or k))
+            s, z = (np.repeat(a, group or k, axis=1)[:, :k] for a in (s, z))
+            step = 2 ** (bits - p)
+            wp = s * (codes // step * step) + z + s * (step - 1) / 2
+            np.testing.assert_allclose(plan.to_dense(p), wp, rtol=0, atol=1e-5)
             t = np.abs(x).max(axis=0) / 127
             size = np.abs(wp).sum(axis=1)[:, None]
-            bound = size * t * (0.5 + 2**-14 + 4 * U) + 4 * U * (np.abs(wp) @ np.abs(x)) + 1e-7 * size * t * 127
+            bound = size * t * (0.5 + 2**-14 + 4 * U) + 4 * U * (np.abs(wp) @ np.abs(x))
             assert (np.abs(y - wp @ x.astype(float)) <= bound).all()
         np.testing.assert_array_equal(plan.matmul(x[:, 0]), plan.matmul(x)[:, 0])
 

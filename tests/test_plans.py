@@ -144,6 +144,18 @@ class TestEveryFormat:
         _ = make(w)
         assert (x.tobytes(), w.tobytes()) == before
 
+    def test_linear_and_permuted_where_sums_are_exact(self, make):
+        """Products of small integers: superposition, and permuted rows of weights permute the result."""
+        rng = np.random.default_rng(3)
+        w = np.where(matrix(5, 70, 90, 0.3) != 0, rng.integers(-8, 9, (70, 90)), 0).astype(np.float32)
+        order, plan = rng.permutation(70), make(w)
+        for shape in ((90,), (90, 1), (90, 40)):
+            x, y = (rng.integers(-8, 9, shape).astype(np.float32) for _ in range(2))
+            np.testing.assert_array_equal(plan @ (2 * x + y), 2 * (plan @ x) + plan @ y)
+            np.testing.assert_array_equal(plan @ x, w @ x)
+            np.testing.assert_array_equal(make(w[order]) @ x, (plan @ x)[order])
+            np.testing.assert_array_equal(make(w[:, ::-1]) @ x[::-1], plan @ x)
+
     def test_activation(self, make):
         w = np.array([[1], [-1], [0]], np.float32)
         x = np.array([3], np.float32)
@@ -205,6 +217,14 @@ class TestEveryFormat:
             make(np.ones((3, 2), np.int64))
         with pytest.raises(ValueError, match=r"W: expected 2 dimensions \(M, K\), got shape \(3,\)"):
             make(np.ones(3, np.float32))
+
+
+def test_torch_linear_agrees():
+    torch = pytest.importorskip("torch")
+    w, x, bias = matrix(1, 60, 80, 1.0), matrix(2, 30, 80, 1.0), matrix(3, 1, 60, 1.0)[0]
+    want = torch.nn.functional.linear(*map(torch.from_numpy, (x, w, bias))).numpy()
+    for make in FORMATS.values():
+        np.testing.assert_allclose(make(w, bias=bias).linear(torch.from_numpy(x)), want, rtol=1e-4, atol=1e-4)
 
 
 class TestCsr:

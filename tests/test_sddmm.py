@@ -96,6 +96,15 @@ def test_patterns():
     assert kernels.pattern(np.zeros((3, 0), bool)).to_dense().shape == (3, 0)
 
 
+def test_torch_agrees():
+    torch = pytest.importorskip("torch")
+    q, k = stacks((60, 32), (80, 32))
+    seen = np.random.default_rng(8).random((60, 80)) < 0.3
+    zeros = torch.from_numpy(seen.astype(np.float32)).to_sparse_csr() * 0
+    want = torch.sparse.sampled_addmm(zeros, torch.from_numpy(q), torch.from_numpy(k).T, beta=0.0)
+    np.testing.assert_allclose(kernels.sddmm(q, k, seen), want.values().numpy(), rtol=1e-4, atol=1e-4)
+
+
 def test_patterns_of_scipy():
     sparse = pytest.importorskip("scipy.sparse")
     seen = np.random.default_rng(6).random((30, 40)) < 0.2

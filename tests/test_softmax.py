@@ -26,6 +26,8 @@ def check(got, x, seen):
     assert got.dtype == np.float32
     assert (np.abs(got - want) <= 4e-7 + 4e-6 * want).all()
     assert (got[np.broadcast_to(~seen, got.shape)] == 0).all()
+    some = ~np.isinf(top[..., 0])
+    assert (np.abs(got.astype(np.float64).sum(-1)[some] - 1) <= 2e-6 * np.sqrt(x.shape[-1])).all()
 
 
 @pytest.mark.parametrize("isa", runnable_isa_levels())
@@ -69,6 +71,17 @@ def test_rows_that_see_nothing_are_zeros():
     for mask in (None, "causal", np.zeros((5, 0), bool), np.zeros((1, 0), np.float32)):
         assert kernels.softmax(x[..., :0], mask).shape == (3, 2, 5, 0)
     assert kernels.softmax(x[:0], np.ones((5, 71), bool)).shape == (0, 2, 5, 71)
+
+
+def test_torch_agrees():
+    torch = pytest.importorskip("torch")
+    x = scores(3)
+    seen = np.random.default_rng(4).random(SHAPE) < 0.5
+    seen[..., 0] = True
+    want = torch.softmax(torch.from_numpy(x), -1).numpy()
+    np.testing.assert_allclose(kernels.softmax(torch.from_numpy(x)), want, rtol=4e-6, atol=4e-7)
+    hidden = torch.from_numpy(x).masked_fill(torch.from_numpy(~seen), -torch.inf)
+    np.testing.assert_allclose(kernels.softmax(x, seen), torch.softmax(hidden, -1).numpy(), rtol=4e-6, atol=4e-7)
 
 
 def test_layouts_and_threads():

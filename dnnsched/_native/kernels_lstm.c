@@ -360,9 +360,10 @@ lstm_gates(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     }
     ptrdiff_t ldz = 0;
     PyArrayObject *z =
-        rows_of(args[3], "z", (npy_intp)call.n, (npy_intp)plan->rows, DNSPY_OUT, &ldz);
-    if (z == NULL || dnspy_no_overlap(z, "z", in[0], "x") < 0 ||
-        dnspy_no_overlap(z, "z", in[1], "h") < 0 || take_workspace(module, plan, &call, &got) < 0) {
+        rows_of(args[3], "out", (npy_intp)call.n, (npy_intp)plan->rows, DNSPY_OUT, &ldz);
+    if (z == NULL || dnspy_no_overlap(z, "out", in[0], "x") < 0 ||
+        dnspy_no_overlap(z, "out", in[1], "h") < 0 ||
+        take_workspace(module, plan, &call, &got) < 0) {
         return NULL;
     }
     KERNELS_BEGIN_LONG(plan->nnz * call.n + plan->rows * call.n);
