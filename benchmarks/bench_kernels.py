@@ -3,7 +3,7 @@
 Each family is a module of benchmarks/kernels; benchmarks/kernels/board.py tells how figures are taken and what the
 columns mean. One thread, pinned. The machine model is measured before and after; a run in which it drifted by more
 than 10 % proves nothing and says so. Peers that are not installed are skipped by name:
-`pip install torch scipy faiss-cpu onnxruntime mkl`.
+`pip install torch scipy faiss-cpu onnxruntime onnx mkl`.
 """
 
 import argparse

@@ -9,6 +9,7 @@ import numpy as np
 from dnnsched import kernels
 
 from . import board
+from .data import onnx_call
 
 # channels and outputs, height and width, {sparsity: gate}
 SPARSE = ((128, 28, {0.7: 1.3, 0.8: 1.8, 0.9: 3.0, 0.95: 5.0}),
@@ -112,6 +113,9 @@ def dense_rows(isa):
         work = f"dense {kernel}x{kernel} {c}x{size}^2"
         yield board.Row(work, peer=peer, peer_name=name, goal=1 / 1.3,
                         skipped=None if peer else "torch is not installed", **common)
+        ort = onnx_call("Conv", {"x": x}, {"w": w}, {"pads": [kernel // 2] * 4})
+        yield board.Row(work, peer=ort, peer_name="onnxruntime",
+                        skipped=None if ort else "onnxruntime or onnx is not installed", **common)
         yield board.Row(work, peer=numpy_conv(w, x), peer_name="numpy im2col", goal=2.0, **common)
 
 

@@ -37,3 +37,26 @@ def faster_dense(w, x, seconds=0.1):
         best[min(board.timed(f, count) for _ in range(5)), name] = f
     (_, name), function = min(best.items(), key=lambda item: item[0][0])
     return name, function
+
+
+def onnx_call(op, feeds, weights, attributes=None, domain=""):
+    """onnxruntime's execution of one operator on one thread; None where it or `onnx` is not installed.
+
+    `feeds` (the first inputs) and `weights` (the rest, constants that it may pack once) map names to arrays.
+    """
+    ort, onnx = board.peer("onnxruntime"), board.peer("onnx")
+    if ort is None or onnx is None:
+        return None
+    helper = onnx.helper
+    node = helper.make_node(op, [*feeds, *weights], ["y"], domain=domain, **(attributes or {}))
+    inputs = [helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+              for name, a in feeds.items()]
+    result = helper.make_value_info("y", onnx.TypeProto())
+    graph = helper.make_graph([node], "peer", inputs, [result],
+                              [onnx.numpy_helper.from_array(a, name) for name, a in weights.items()])
+    versions = [helper.make_opsetid("", 21)] + ([helper.make_opsetid(domain, 1)] if domain else [])
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    model = helper.make_model(graph, opset_imports=versions, ir_version=10)
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, feeds)

@@ -10,7 +10,7 @@ import numpy as np
 from dnnsched import kernels
 
 from . import board
-from .data import faster_dense
+from .data import faster_dense, onnx_call
 
 GATES = {"amx": {"_int_mm": (1.3, 1.7)}, "avx512vnni": {"sgemm": (3.5, 4.0)}}
 
@@ -36,6 +36,10 @@ def rows(isa):
     yield board.Row(f"{shape} columns, exact", lambda: plan.matmul_i32(columns, out=wide), dense, name, **common)
     narrow = np.abs(x // 2)
     yield board.Row(f"{shape} packed, x in [0, 64]", lambda: plan.linear_i32(narrow, out=out), dense, name, **common)
+    ort = onnx_call("MatMulInteger", {"a": x.view(np.uint8) ^ 0x80},
+                    {"b": np.ascontiguousarray(w.T), "zero": np.array(128, np.uint8)})
+    yield board.Row(f"{shape} packed, exact", lambda: plan.linear_i32(x, out=out), ort, "onnxruntime u8 x s8",
+                    skipped=None if ort else "onnxruntime or onnx is not installed", **common)
     gate, goal = GATES.get(plan.isa, {}).get("_int_mm", (None, None))
     if torch is None:
         yield board.Row(f"{shape} packed, exact", lambda: plan.linear_i32(x, out=out), peer_name="torch._int_mm",
