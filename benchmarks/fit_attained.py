@@ -88,7 +88,7 @@ def main(argv=None):
     for name in ("dense", *PRUNED):
         wide, narrow = fractions(name, options.isa, machine)
         print(f"{name:6s} n >= 8: {summary(wide)};  n < 8: {summary(narrow)}")
-    for name in ("dense", "csr", "depthwise"):
+    for name in ("im2col", "direct", "csr", "depthwise"):
         print(f"convolution {name:9s} {summary(convolutions(name, options.isa, machine))}")
     return 0
 

@@ -76,7 +76,7 @@ def test_every_format_against_float64(seed, data):
     x, bias = normal(seed + 2, 2, depth * groups, *size), normal(seed + 3, per_group * groups)
     want, weight = oracle(w, x, stride, padding, dilation, groups)
     want = np.clip(want + bias[:, None, None], -1, 2.5)
-    for fmt in ("auto", "dense", "csr") + (("depthwise",) if depth == 1 else ()):
+    for fmt in ("auto", "im2col", "direct", "csr") + (("depthwise",) if depth == 1 else ()):
         plan = kernels.conv2d(w, shape_for(layout, x), stride=stride, padding=padding, dilation=dilation, groups=groups,
                               format=fmt, layout=layout, bias=bias, act=(-1, 2.5), isa=isa)
         got = apply(plan, x)
@@ -95,16 +95,29 @@ def test_conv_is_im2col_and_gemm_is_spmm():
     cols, flat = np.ascontiguousarray(cols.reshape(216, -1)), w.reshape(40, 216)
     sparse = kernels.conv2d(w, x.shape, padding=1, format="csr")(x)
     np.testing.assert_array_equal(sparse, (kernels.csr(flat) @ cols).reshape(40, *size))
-    dense = kernels.conv2d(w, x.shape, padding=1, format="dense")(x)
+    dense = kernels.conv2d(w, x.shape, padding=1, format="im2col")(x)
     bound = 4 * 218 * U * (abs(flat).astype(float) @ abs(cols)).reshape(40, *size)
     assert (abs(dense - (kernels.dense(flat) @ cols).reshape(40, *size)) <= bound).all()
     assert (abs(dense - sparse) <= bound).all()
 
 
+@pytest.mark.parametrize("isa", runnable_isa_levels())
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_direct_is_csr_with_all_weights(layout, isa):
+    """To the last bit, around the panels of output channels, the blocks of input channels and the stripes."""
+    for c, o, size, kernel, stride, groups in ((70, 53, (9, 11), 3, 1, 1), (6, 98, (60, 61), 3, 1, 2),
+                                               (34, 4, (13, 8), 5, 2, 2), (300, 7, (5, 40), 1, 2, 1)):
+        w, x = normal(1, o, c // groups, kernel, kernel), normal(2, 2, c, *size)
+        plans = [kernels.conv2d(w, shape_for(layout, x), padding=kernel // 2, stride=stride, groups=groups,
+                                bias=w[:, 0, 0, 0], layout=layout, format=f, isa=isa) for f in ("direct", "csr")]
+        direct, csr = (apply(plan, x) for plan in plans)
+        np.testing.assert_array_equal(direct, csr)
+
+
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 def test_one_pixel_kernels_are_matrix_products(layout):
     w, x = normal(1, 12, 7, 1, 1), normal(2, 3, 7, 9, 10)
-    plan = kernels.conv2d(w, shape_for(layout, x), layout=layout, format="dense")
+    plan = kernels.conv2d(w, shape_for(layout, x), layout=layout, format="im2col")
     want = np.einsum("oc,nchw->nohw", w[:, :, 0, 0].astype(float), x)
     np.testing.assert_allclose(apply(plan, x), want, rtol=1e-5, atol=1e-5)
 
@@ -123,7 +136,7 @@ def test_torch_agrees():
     for groups, stride, padding, dilation in ((1, 1, 1, 1), (4, 2, (2, 0), 1), (1, (1, 3), 2, (2, 1)), (12, 1, 1, 1)):
         w, x, bias = normal(1, 24, 12 // groups, 3, 3), normal(2, 2, 12, 14, 19), normal(3, 24)
         want = torch.nn.functional.conv2d(*map(torch.from_numpy, (x, w, bias)), stride, padding, dilation, groups)
-        for fmt in ("dense", "csr", *(["depthwise"] if groups == 12 else [])):
+        for fmt in ("im2col", "direct", "csr", *(["depthwise"] if groups == 12 else [])):
             plan = kernels.conv2d(w, x.shape, stride=stride, padding=padding, dilation=dilation, groups=groups,
                                   format=fmt, bias=bias)
             np.testing.assert_allclose(plan(torch.from_numpy(x)), want, rtol=1e-4, atol=1e-4)
@@ -134,7 +147,7 @@ def test_scipy_agrees():
     w, x = normal(1, 2, 3, 3, 3), normal(2, 3, 12, 13)
     want = [sum(signal.correlate2d(x[c].astype(float), w[o, c].astype(float), "valid") for c in range(3))
             for o in range(2)]
-    for fmt in ("dense", "csr"):
+    for fmt in ("im2col", "direct", "csr"):
         np.testing.assert_allclose(kernels.conv2d(w, x.shape, format=fmt)(x), want, rtol=1e-5, atol=1e-5)
 
 
@@ -173,12 +186,15 @@ def test_auto_is_decided_by_weights_and_shape():
     def chosen(w, channels, groups=1):
         return kernels.conv2d(w, (channels, 8, 8), groups=groups).format
 
-    assert chosen(normal(1, 8, 8, 3, 3), 8) == "dense"
+    assert chosen(normal(1, 8, 8, 3, 3), 8) == "direct"
+    assert chosen(normal(1, 8, 8, 1, 1), 8) == "im2col"
+    assert chosen(normal(1, 8, 8, 4, 4), 8) == "direct"
+    assert chosen(normal(1, 8, 8, 5, 5), 8) == "im2col"  # 4 x 4 results
     assert chosen(masked(1, 0.2, 8, 8, 3, 3), 8) == "csr"
     assert chosen(np.zeros((8, 8, 3, 3), np.float32), 8) == "csr"
     assert chosen(normal(1, 8, 1, 3, 3), 8, 8) == "depthwise"
-    assert chosen(normal(1, 8, 1, 3, 3), 1) == "dense"
-    assert chosen(normal(1, 8, 4, 3, 3), 8, 2) == "dense"
+    assert chosen(normal(1, 8, 1, 3, 3), 1) == "direct"
+    assert chosen(normal(1, 8, 4, 3, 3), 8, 2) == "direct"
 
 
 def test_absent_weights_are_not_multiplied():
@@ -190,7 +206,7 @@ def test_absent_weights_are_not_multiplied():
 
 
 @pytest.mark.parametrize(("fmt", "layout", "groups"), [
-    (fmt, layout, groups) for fmt, groups in (("dense", 1), ("csr", 1), ("depthwise", 64)) for layout in
+    (fmt, layout, groups) for fmt, groups in (("im2col", 1), ("direct", 1), ("csr", 1), ("depthwise", 64)) for layout in
     ("nchw", "nhwc")])
 class TestEveryFormat:
     """What holds for any plan."""

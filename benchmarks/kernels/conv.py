@@ -17,7 +17,7 @@ SPARSE = ((128, 28, {0.7: 1.3, 0.8: 1.8, 0.9: 3.0, 0.95: 5.0}),
           (512, 14, {0.7: 1.3, 0.8: 1.8, 0.9: 3.0, 0.95: 5.0}),
           (64, 56, {0.7: 1.2, 0.8: 1.5, 0.9: 2.5, 0.95: 3.8}))
 DEPTHWISE = ((128, 56, 3), (512, 14, 3), (128, 56, 5))
-DENSE = ((64, 56, 3), (128, 28, 3), (256, 14, 3), (256, 28, 1))
+DENSE = ((64, 56, 3), (128, 28, 3), (256, 14, 3), (512, 7, 3), (256, 28, 1))
 
 
 def layer(c, size, kernel, groups=1):
@@ -103,16 +103,17 @@ def depthwise_rows(isa):
 
 
 def dense_rows(isa):
-    """im2col and a matrix product: goals, no gates, for the product belongs to OpenBLAS."""
+    """All weights, by im2col (whose product belongs to OpenBLAS) and in the format that is taken: goals, no gates."""
     for c, size, kernel in DENSE:
         w, x, out = layer(c, size, kernel)
-        plan = kernels.conv2d(w, x.shape, padding=kernel // 2, format="dense", isa=isa)
+        plans = {f: kernels.conv2d(w, x.shape, padding=kernel // 2, format=f, isa=isa) for f in ("im2col", "dense")}
         name, peer = faster_torch(w, x)
-        common = {"ours": lambda p=plan, x=x, o=out: p(x, out=o), "flops": 2.0 * plan.nnz * size * size, "plan": plan,
-                  "n": 1}
-        work = f"dense {kernel}x{kernel} {c}x{size}^2"
-        yield board.Row(work, peer=peer, peer_name=name, goal=1 / 1.3,
-                        skipped=None if peer else "torch is not installed", **common)
+        for form, plan in plans.items():
+            common = {"ours": lambda p=plan, x=x, o=out: p(x, out=o), "flops": 2.0 * plan.nnz * size * size,
+                      "plan": plan, "n": 1}
+            work = f"{form} {kernel}x{kernel} {c}x{size}^2"
+            yield board.Row(work, peer=peer, peer_name=name, goal=1 / 1.3,
+                            skipped=None if peer else "torch is not installed", **common)
         ort = onnx_call("Conv", {"x": x}, {"w": w}, {"pads": [kernel // 2] * 4})
         yield board.Row(work, peer=ort, peer_name="onnxruntime",
                         skipped=None if ort else "onnxruntime or onnx is not installed", **common)

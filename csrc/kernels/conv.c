@@ -1,6 +1,6 @@
-/* Convolutions: checks, and the dense format.
+/* Convolutions: checks, and the im2col format.
  *
- * Dense is im2col and a matrix product: a tile of output pixels becomes a matrix with one column
+ * That is a copy and a matrix product: a tile of output pixels becomes a matrix with one column
  * per pixel and one row per (c, i, j), which the weights multiply (Chellapilla, Puri and Simard,
  * IWFHR 2006). Channels last the same is transposed: a row per pixel, (i, j, c) along it. A kernel
  * of one pixel at stride 1 needs no such copy. Tiles are TILE pixels so that the copy stays near
@@ -363,7 +363,7 @@ dense_destroy(dns_plan *base)
 }
 
 static const dns_plan_ops dense_ops = {
-    .format = "dense",
+    .format = "im2col",
     .workspace = dense_workspace,
     .work = dense_work,
     .to_dense = dense_to_dense,
@@ -413,7 +413,7 @@ dns_conv_plan_create(const dns_conv *conv, dns_conv_format format, const float *
 {
     dns_conv checked = *conv;
     DNS_TRY(dns_conv_check(&checked, err));
-    if (format == DNS_CONV_DENSE) {
+    if (format == DNS_CONV_IM2COL) {
         return dense_create(&checked, w, bias, act, blas, isa, alloc, out, err);
     }
     return dns_conv_sparse_create(&checked, format, w, bias, act, isa, alloc, out, err);

@@ -1,8 +1,11 @@
-/* What the convolution formats share: conv.c (dense), sconv.c (sparse, depthwise), conv_isa.c. */
+/* What the convolution formats share: conv.c (im2col), sconv.c (sparse, direct, depthwise),
+ * conv_isa.c. */
 #ifndef DNS_CONV_INTERNAL_H
 #define DNS_CONV_INTERNAL_H
 
 #include "dns/conv.h"
+
+enum { CONV_PANEL = 6 }; /* output channels of a direct convolution's registers */
 
 /* Begins every convolution plan. */
 typedef struct conv_plan {
@@ -34,6 +37,22 @@ typedef struct conv_run {
     ptrdiff_t y_row, y_pixel; /* elements between output channels and between pixels */
 } conv_run;
 
+/* Direct convolution: some output channels at a stripe of flat positions, for the taps of one block
+ * of input channels. In `at`, counts and entries are not used, and sums has a stripe's pitch. */
+typedef struct conv_direct_run {
+    conv_run at;
+    const uint32_t *offsets; /* [n_taps] bytes from at.x */
+    size_t n_taps;
+    const float *w; /* panels of conv_panel_rows output channels: [n_taps][rows] */
+} conv_direct_run;
+
+/* Output channels of the next panel when `left` are left. */
+static inline size_t
+conv_panel_rows(size_t left)
+{
+    return left >= CONV_PANEL ? CONV_PANEL : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+
 /* One row of a depthwise result, channels last. */
 typedef struct conv_dw_run {
     const dns_conv *conv;
@@ -62,6 +81,7 @@ typedef struct dns_conv_ops {
     size_t lanes;
     size_t tile_vectors; /* most vectors of a tile */
     void (*run)(const conv_run *run);
+    void (*direct)(const conv_direct_run *run);
     void (*depthwise)(const conv_dw_run *run);
     void (*planes)(const conv_planes_run *run);
 } dns_conv_ops;
@@ -73,7 +93,7 @@ const dns_conv_ops *dns_conv_ops_select(dns_isa isa);
 void dns_conv_take(const float *x, int64_t width, ptrdiff_t pixel, int64_t first, int64_t step,
                    size_t n, float *to);
 
-/* Makes a sparse or depthwise plan; arguments as dns_conv_plan_create. */
+/* Makes a plan of any format but im2col; arguments as dns_conv_plan_create. */
 DNS_NODISCARD dns_status dns_conv_sparse_create(const dns_conv *conv, dns_conv_format format,
                                                 const float *w, const float *bias, dns_act act,
                                                 dns_isa isa, const dns_alloc *alloc, dns_plan **out,

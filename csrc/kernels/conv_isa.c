@@ -12,6 +12,11 @@
  * weight it takes one broadcast and NV loads, unaligned: where a load crosses a line the bound is
  * one load, and one multiply-add, per cycle.
  *
+ * Direct, with all weights: the same shifted stretches, so nothing is unfolded: a tile is
+ * CONV_PANEL output channels times ND vectors of positions, and per tap takes ND loads and
+ * CONV_PANEL broadcasts for CONV_PANEL ND multiply-adds, like a matrix product whose second operand
+ * is read where it lies (cf. Georganas et al., SC 2018, whose tiles run along channels).
+ *
  * Depthwise, channels last: lanes are channels; eight pixels at a time share each weight vector,
  * and pixels whose window leaves the image are computed one by one with fewer taps.
  *
@@ -27,7 +32,14 @@
 #include "kernels/vec_f32.h"
 #include "kernels/vec_span.h"
 
-enum { NV = 13, ROWS = 7, K_MAX = 5, SPAN_MAX = 31, AHEAD = 4096 /* bytes */ };
+enum {
+    NV = 13,
+    ND = VS_LANES == 16 ? 4 : 2,
+    ROWS = 7,
+    K_MAX = 5,
+    SPAN_MAX = 31,
+    AHEAD = 4096 /* bytes */
+};
 #define TILE (NV * VS_LANES)
 
 /* Writes a finished tile row: activation, and the positions between rows left out. */
@@ -115,6 +127,87 @@ run(const conv_run *r)
     default:
         rows_of(r, NV);
         break;
+    }
+}
+
+/* ---- direct ---------------------------------------------------------------------------------- */
+
+/* Adds the taps of a block to mr output channels at nv vectors from position t of the stripe on. */
+static inline __attribute__((always_inline)) void
+direct_tile(const conv_direct_run *d, size_t i, const float *w, size_t t, size_t mr, size_t nv)
+{
+    const conv_run *r = &d->at;
+    const size_t pitch = r->vectors * VS_LANES;
+    float *sums = r->sums + i * pitch + t;
+    vs acc[CONV_PANEL][ND];
+    for (size_t m = 0; m < mr; m++) {
+        for (size_t v = 0; v < nv; v++) {
+            acc[m][v] =
+                r->bias != NULL ? vs_set(r->bias[i + m]) : vs_load(sums + m * pitch + v * VS_LANES);
+        }
+    }
+    for (size_t k = 0; k < d->n_taps; k++, w += mr) {
+        const float *x = (const float *)((const char *)(r->x + t) + d->offsets[k]);
+        vs b[ND];
+        for (size_t v = 0; v < nv; v++) {
+            b[v] = vs_load(x + v * VS_LANES);
+        }
+        __builtin_prefetch((const void *)((uintptr_t)w + AHEAD));
+        for (size_t m = 0; m < mr; m++) {
+            const vs a = vs_set(w[m]);
+            for (size_t v = 0; v < nv; v++) {
+                acc[m][v] = vs_fma(a, b[v], acc[m][v]);
+            }
+        }
+    }
+    for (size_t m = 0; m < mr; m++) {
+        for (size_t v = 0; v < nv; v++) {
+            vs_store(sums + m * pitch + v * VS_LANES, acc[m][v]);
+        }
+    }
+}
+
+/* A panel of mr output channels from i on, at all positions of the stripe. */
+static inline __attribute__((always_inline)) void
+direct_panel(const conv_direct_run *d, size_t i, const float *w, size_t mr)
+{
+    size_t v = 0;
+    for (; v + ND <= d->at.vectors; v += ND) {
+        direct_tile(d, i, w, v * VS_LANES, mr, ND);
+    }
+    if (v + ND / 2 <= d->at.vectors) {
+        direct_tile(d, i, w, v * VS_LANES, mr, ND / 2);
+        v += ND / 2;
+    }
+    if (v < d->at.vectors) {
+        direct_tile(d, i, w, v * VS_LANES, mr, 1);
+    }
+}
+
+static void
+direct(const conv_direct_run *d)
+{
+    const conv_run *r = &d->at;
+    for (size_t i = 0, mr = 0; i < r->n_rows; i += mr) {
+        mr = conv_panel_rows(r->n_rows - i);
+        const float *w = d->w + i * d->n_taps;
+        switch (mr) {
+        case CONV_PANEL:
+            direct_panel(d, i, w, CONV_PANEL);
+            break;
+        case 4:
+            direct_panel(d, i, w, 4);
+            break;
+        case 2:
+            direct_panel(d, i, w, 2);
+            break;
+        default:
+            direct_panel(d, i, w, 1);
+            break;
+        }
+    }
+    for (size_t i = 0; r->last && i < r->n_rows; i++) {
+        put(r, r->sums + i * r->vectors * VS_LANES, r->y + (ptrdiff_t)i * r->y_row);
     }
 }
 
@@ -342,6 +435,7 @@ const dns_conv_ops DNS_ISA_FN(dns_conv_ops) = {
     .lanes = VS_LANES,
     .tile_vectors = NV,
     .run = run,
+    .direct = direct,
     .depthwise = depthwise,
     .planes = planes,
 };

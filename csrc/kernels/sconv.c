@@ -1,4 +1,5 @@
-/* Sparse and depthwise convolutions: packing of weights, padding of images, the split over threads.
+/* Sparse, direct and depthwise convolutions: packing of weights, padding of images, the split over
+ * threads.
  *
  * The padded image of a channel is cut into stride_h x stride_w phases, phase (a, b) holding the
  * positions (a + k*stride_h, b + l*stride_w): a tap reads stretches of one phase at unit stride.
@@ -6,32 +7,42 @@
  * flat positions is computed for CHUNK output channels at a time, by blocks of input channels that
  * fit the first cache. The stream of weights is ordered by chunk, block, output channel, (c, i, j).
  *
- * Depthwise: the same with one channel at a time, padded in the thread's own workspace, and every
- * tap stored. Channels last without a multiplier, and channels first with the common small kernels,
- * have kernels of their own that read the image where it lies (conv_isa.c).
+ * Direct: all weights, in panels of some output channels. A stripe of flat positions takes
+ * DIRECT_ROWS output channels at a time, whose sums stay in the second cache over the blocks of
+ * input channels.
+ *
+ * Depthwise: the same as sparse with one channel at a time, padded in the thread's own workspace,
+ * and every tap stored. Channels last without a multiplier, and channels first with the common
+ * small kernels, have kernels of their own that read the image where it lies (conv_isa.c).
  */
 #include <string.h>
 
 #include "kernels/conv_internal.h"
 
 enum {
-    CHUNK = 32,           /* output channels that share a block of the padded image */
-    BLOCK_NNZ = 32,       /* weights per output channel and block, about */
-    BLOCK_MIN = 8,        /* input channels */
-    BLOCK_BYTES = 40960,  /* of the image that a tile reads in one block */
-    PADDED_MAX = 1 << 30, /* elements, so that byte offsets fit 32 bits */
-    SLACK = 16 * 16       /* floats behind the image that the last tile may read */
+    CHUNK = 32,            /* output channels that share a block of the padded image */
+    BLOCK_NNZ = 32,        /* weights per output channel and block, about */
+    BLOCK_MIN = 8,         /* input channels */
+    BLOCK_BYTES = 40960,   /* of the image that a tile reads in one block */
+    PADDED_MAX = 1 << 30,  /* elements, so that byte offsets fit 32 bits */
+    DIRECT_ROWS = 48,      /* output channels of a stripe: a multiple of CONV_PANEL */
+    DIRECT_TAPS = 288,     /* weights per output channel and block, about */
+    DIRECT_SUMS = 1 << 16, /* floats of a stripe's sums, about */
+    SLACK = 16 * 16        /* floats behind the image that the last tile may read */
 };
 
 typedef struct sparse_conv {
     conv_plan head;
     const dns_conv_ops *ops;
-    bool depthwise;
+    bool depthwise, direct;
     size_t pitch, plane, phases; /* floats of a padded row and phase; phases of a channel */
     size_t phase_rows;
     size_t vectors, tiles;  /* of an image's flat positions */
     size_t block, n_blocks; /* input channels of a group */
     size_t chunks;          /* of a group's output channels */
+    size_t stripes;         /* of an image's flat positions, direct only */
+    uint32_t *offsets;      /* [cols] of taps, direct only */
+    float *panels;          /* [O][cols] in panels, direct only */
     uint32_t *counts;       /* [n_blocks][O] */
     size_t *starts;         /* [groups * chunks * n_blocks] first entry */
     conv_entry *entries;    /* [nnz]; none with taps */
@@ -194,6 +205,10 @@ compute(const sparse_conv *plan, const float *padded, float *y, size_t t, size_t
 static size_t
 sums_floats(const sparse_conv *plan)
 {
+    if (plan->direct) {
+        return DIRECT_ROWS * ((plan->vectors + plan->stripes - 1) / plan->stripes) *
+               plan->ops->lanes;
+    }
     return CHUNK * plan->ops->tile_vectors * plan->ops->lanes;
 }
 
@@ -230,6 +245,65 @@ tile_part(void *ctx, size_t part)
     }
 }
 
+/* Stripe s of the output channels of one chunk. */
+static void
+direct_stripe(const sparse_conv *plan, const float *padded, float *y, size_t s, size_t chunk,
+              float *sums)
+{
+    const dns_plan *base = &plan->head.base;
+    const dns_conv *conv = &plan->head.conv;
+    const size_t lanes = plan->ops->lanes;
+    const size_t m = base->rows / conv->groups;
+    const size_t row = chunk / plan->chunks * m + chunk % plan->chunks * DIRECT_ROWS;
+    const size_t left = m - chunk % plan->chunks * DIRECT_ROWS;
+    const size_t first = dns_part(plan->vectors, plan->stripes, s);
+    const bool last = conv->layout == DNS_NHWC;
+    const size_t pixels = (size_t)conv->window.out_h * (size_t)conv->window.out_w;
+    const size_t step = plan->block * taps_of(conv);
+    conv_direct_run run = {.at = {.n_rows = left < DIRECT_ROWS ? left : DIRECT_ROWS,
+                                  .x = padded + first * lanes,
+                                  .sums = sums,
+                                  .bias = base->bias + row,
+                                  .act = base->act,
+                                  .vectors = dns_part(plan->vectors, plan->stripes, s + 1) - first,
+                                  .first = first * lanes,
+                                  .width_flat = plan->pitch,
+                                  .out_h = (size_t)conv->window.out_h,
+                                  .out_w = (size_t)conv->window.out_w,
+                                  .y = y + row * (last ? 1 : pixels),
+                                  .y_row = last ? 1 : (ptrdiff_t)pixels,
+                                  .y_pixel = last ? (ptrdiff_t)conv->outputs : 1},
+                           .w = plan->panels + row * base->cols};
+    for (size_t k = 0; k < base->cols; k += step) {
+        run.offsets = plan->offsets + k;
+        run.n_taps = base->cols - k < step ? base->cols - k : step;
+        run.at.last = k + step >= base->cols;
+        plan->ops->direct(&run);
+        run.w += run.at.n_rows * run.n_taps;
+        run.at.bias = NULL;
+    }
+}
+
+static void
+stripe_part(void *ctx, size_t part)
+{
+    const job *j = ctx;
+    const sparse_conv *plan = j->plan;
+    const dns_conv *conv = &plan->head.conv;
+    const size_t all = plan->stripes * plan->chunks * conv->groups;
+    const size_t stop = dns_part(all, j->parts, part + 1);
+    const float *padded = j->call->ws;
+    float *y = j->call->y + (ptrdiff_t)j->image * j->call->ldy;
+    float *sums = (float *)j->call->ws + padded_floats(plan, conv->channels) +
+                  part % j->threads * sums_floats(plan);
+    for (size_t p = dns_part(all, j->parts, part); p < stop; p++) {
+        const size_t chunk = p / plan->stripes;
+        const size_t group = chunk / plan->chunks;
+        direct_stripe(plan, padded + group * depth_of(conv) * plan->phases * plan->plane, y,
+                      p % plan->stripes, chunk, sums);
+    }
+}
+
 static size_t
 flops_threads(const sparse_conv *plan, const dns_call *call)
 {
@@ -248,7 +322,8 @@ sparse_run(const dns_plan *base, const dns_call *call)
     for (size_t image = 0; image < call->n; image++) {
         job j = {plan, call, image, threads, threads};
         dns_threads_run(threads > 1 ? call->threads : NULL, threads, pad_part, &j);
-        dns_threads_run(threads > 1 ? call->threads : NULL, threads, tile_part, &j);
+        dns_threads_run(threads > 1 ? call->threads : NULL, threads,
+                        plan->direct ? stripe_part : tile_part, &j);
     }
 }
 
@@ -372,6 +447,15 @@ sparse_work(const dns_plan *base, size_t n, const dns_machine *machine, dns_work
                      4.0 * (double)base->nnz * out * images);
         return;
     }
+    if (plan->direct) {
+        const double image = 4.0 * (double)padded_floats(plan, conv->channels);
+        const double block = 4.0 * (double)(plan->block * plan->phases * plan->plane);
+        const double weights = 4.0 * (double)base->nnz;
+        dns_work_add(work, machine, block, weights * flat / CONV_PANEL * images);
+        dns_work_add(work, machine, weights, weights * (double)plan->stripes * images);
+        dns_work_add(work, machine, image, image * (double)plan->chunks * images);
+        return;
+    }
     const double stream = (double)(base->nnz * sizeof(conv_entry));
     const double padded = 4.0 * (double)padded_floats(plan, plan->depthwise ? 1 : conv->channels);
     const double tile = 4.0 * (double)(plan->block * plan->plane) / (double)plan->tiles;
@@ -402,6 +486,30 @@ tap_place(const sparse_conv *plan, size_t at)
     return plan->head.conv.layout == DNS_NCHW ? at : at % base->cols * base->rows + at / base->cols;
 }
 
+/* Weights [O][cols] into the panels, or out of them. The panels lie in the order of their use. */
+static void
+move_panels(const sparse_conv *plan, float *w, bool into)
+{
+    const dns_plan *base = &plan->head.base;
+    const size_t m = base->rows / plan->head.conv.groups;
+    const size_t step = plan->block * taps_of(&plan->head.conv);
+    float *packed = plan->panels;
+    for (size_t row = 0, n = 0; row < base->rows; row += n) {
+        const size_t left = m - row % m;
+        n = left < DIRECT_ROWS ? left : DIRECT_ROWS;
+        for (size_t k = 0; k < base->cols; k += step) {
+            const size_t taps = base->cols - k < step ? base->cols - k : step;
+            for (size_t i = 0, rows = 0; i < n; i += rows, packed += rows * taps) {
+                rows = conv_panel_rows(n - i);
+                for (size_t at = 0; at < rows * taps; at++) {
+                    float *plain = w + (row + i + at % rows) * base->cols + k + at / rows;
+                    *(into ? packed + at : plain) = into ? *plain : packed[at];
+                }
+            }
+        }
+    }
+}
+
 static void
 sparse_to_dense(const dns_plan *base, float *w)
 {
@@ -412,6 +520,10 @@ sparse_to_dense(const dns_plan *base, float *w)
         for (size_t at = 0; at < base->nnz; at++) {
             w[at] = plan->taps[tap_place(plan, at)];
         }
+        return;
+    }
+    if (plan->direct) {
+        move_panels(plan, w, false);
         return;
     }
     const size_t m = base->rows / conv->groups;
@@ -443,6 +555,8 @@ sparse_destroy(dns_plan *base)
     dns_mem_free(alloc, plan->starts, n_starts, sizeof *plan->starts);
     dns_mem_free(alloc, plan->entries, base->nnz, sizeof *plan->entries);
     dns_mem_free(alloc, plan->taps, base->nnz, sizeof *plan->taps);
+    dns_mem_free(alloc, plan->panels, base->nnz, sizeof *plan->panels);
+    dns_mem_free(alloc, plan->offsets, base->cols, sizeof *plan->offsets);
 }
 
 /* Writes the stream of one block of one output channel; returns the entry behind it. */
@@ -498,6 +612,30 @@ block_channels(const sparse_conv *plan)
     return block < depth_of(conv) ? block : depth_of(conv);
 }
 
+static dns_status
+fill_direct(sparse_conv *plan, const float *w)
+{
+    dns_plan *base = &plan->head.base;
+    const size_t taps = taps_of(&plan->head.conv);
+    const size_t depth = depth_of(&plan->head.conv);
+    const size_t sums = DIRECT_SUMS / DIRECT_ROWS / plan->ops->lanes;
+    plan->block = taps < DIRECT_TAPS ? DIRECT_TAPS / taps : 1;
+    plan->block = plan->block < depth ? plan->block : depth;
+    plan->chunks = (base->rows / plan->head.conv.groups + DIRECT_ROWS - 1) / DIRECT_ROWS;
+    plan->stripes = (plan->vectors + sums - 1) / sums;
+    plan->panels = dns_mem_new(&base->alloc, base->nnz, sizeof *plan->panels);
+    plan->offsets = dns_mem_new(&base->alloc, base->cols, sizeof *plan->offsets);
+    if (plan->panels == NULL || plan->offsets == NULL) {
+        return DNS_ERR_MEMORY;
+    }
+    for (size_t at = 0; at < base->cols; at++) {
+        plan->offsets[at] = offset_of(plan, at / taps, at % taps);
+    }
+    move_panels(plan, (float *)w, true); /* read only */
+    base->bytes += base->nnz * sizeof *plan->panels + base->cols * sizeof *plan->offsets;
+    return DNS_OK;
+}
+
 /* Packs the weights of a plan whose geometry is set; what was allocated stays in the plan. */
 static dns_status
 fill(sparse_conv *plan, const float *w)
@@ -511,6 +649,9 @@ fill(sparse_conv *plan, const float *w)
         }
         base->bytes += base->nnz * sizeof *plan->taps;
         return plan->taps == NULL ? DNS_ERR_MEMORY : DNS_OK;
+    }
+    if (plan->direct) {
+        return fill_direct(plan, w);
     }
     plan->block = block_channels(plan);
     plan->n_blocks = (depth_of(conv) + plan->block - 1) / plan->block;
@@ -536,6 +677,14 @@ static const dns_plan_ops csr_ops = {
     .destroy = sparse_destroy,
 };
 
+static const dns_plan_ops direct_ops = {
+    .format = "direct",
+    .workspace = sparse_workspace,
+    .work = sparse_work,
+    .to_dense = sparse_to_dense,
+    .destroy = sparse_destroy,
+};
+
 static const dns_plan_ops depthwise_ops = {
     .format = "depthwise",
     .workspace = sparse_workspace,
@@ -550,21 +699,24 @@ dns_conv_sparse_create(const dns_conv *conv, dns_conv_format format, const float
                        dns_plan **out, dns_error *err)
 {
     const bool depthwise = format == DNS_CONV_DEPTHWISE;
+    const bool direct = format == DNS_CONV_DIRECT;
+    const dns_plan_ops *ops = depthwise ? &depthwise_ops : direct ? &direct_ops : &csr_ops;
     dns_plan *base = NULL;
     DNS_REQUIRE(!depthwise || conv->groups == conv->channels, err, DNS_ERR_VALUE, -1,
                 "groups: expected one channel per group for format depthwise, got %zu channels in "
                 "%zu groups",
                 conv->channels, conv->groups);
-    DNS_TRY(dns_plan_new(depthwise ? &depthwise_ops : &csr_ops, sizeof(sparse_conv), conv->outputs,
-                         depth_of(conv) * taps_of(conv), bias, act, alloc, &base, err));
+    DNS_TRY(dns_plan_new(ops, sizeof(sparse_conv), conv->outputs, depth_of(conv) * taps_of(conv),
+                         bias, act, alloc, &base, err));
     sparse_conv *plan = (sparse_conv *)base;
     plan->head.conv = *conv;
     plan->head.run = depthwise ? depthwise_run : sparse_run;
     plan->ops = dns_conv_ops_select(isa);
     plan->depthwise = depthwise;
+    plan->direct = direct;
     base->isa = plan->ops->isa;
     for (size_t at = 0; at < base->rows * base->cols; at++) {
-        base->nnz += depthwise || w[at] != 0.0F;
+        base->nnz += depthwise || direct || w[at] != 0.0F;
     }
     if (!lay_out(plan)) {
         const dns_status large =

@@ -172,7 +172,7 @@ check_shape(shape s, dns_threads *const *pools)
         const dns_conv conv = conv_new(s, (dns_conv_layout)layout);
         KIT_FOR_EACH_LEVEL(isa)
         {
-            for (int f = DNS_CONV_DENSE; f <= DNS_CONV_DEPTHWISE; f++) {
+            for (int f = DNS_CONV_IM2COL; f <= DNS_CONV_DIRECT; f++) {
                 dns_plan *plan = NULL;
                 dns_error err;
                 if (f == DNS_CONV_DEPTHWISE && s.groups != s.channels) {
@@ -229,7 +229,7 @@ test_shapes(void)
         {3, 2, 1, 5, 5, 1, 1, 2, 4, 1, 1.0},      /* strides land in the padding */
         {40, 70, 1, 7, 7, 3, 3, 1, 1, 1, 0.0},    /* all weights absent */
         {150, 70, 1, 8, 14, 3, 3, 1, 1, 1, 0.1},  /* several blocks and chunks, threads */
-        {6, 80, 1, 57, 57, 3, 3, 1, 1, 1, 0.3},   /* several tiles, threads */
+        {6, 80, 1, 57, 57, 3, 3, 1, 1, 1, 0.3},   /* several tiles and stripes, threads */
         {6, 18, 6, 9, 20, 5, 5, 2, 2, 1, 1.0},    /* depthwise with a multiplier */
         {33, 33, 33, 40, 41, 5, 5, 1, 2, 1, 1.0}, /* depthwise, threads */
         {17, 17, 17, 3, 3, 3, 3, 1, 4, 3, 1.0},   /* depthwise, windows wholly outside */
@@ -331,11 +331,12 @@ test_images_do_not_meet(void)
         x[i] = kit_float(&state);
     }
     const dns_conv conv = conv_new(s, DNS_NCHW);
-    for (int f = DNS_CONV_DENSE; f <= DNS_CONV_CSR; f++) {
+    static const dns_conv_format formats[] = {DNS_CONV_IM2COL, DNS_CONV_CSR, DNS_CONV_DIRECT};
+    for (size_t f = 0; f < 3; f++) {
         dns_plan *plan = NULL;
         size_t bytes = 0;
-        REQUIRE(dns_conv_plan_create(&conv, (dns_conv_format)f, k.w, NULL, k.act, NULL,
-                                     dns_isa_detect(), NULL, &plan, NULL) == DNS_OK);
+        REQUIRE(dns_conv_plan_create(&conv, formats[f], k.w, NULL, k.act, NULL, dns_isa_detect(),
+                                     NULL, &plan, NULL) == DNS_OK);
         REQUIRE(dns_conv_workspace(plan, 2, 1, &bytes, NULL) == DNS_OK);
         void *ws = dns_mem_new(NULL, bytes, 1);
         REQUIRE(ws != NULL);
@@ -438,7 +439,7 @@ test_oom_conv(void)
     for (size_t i = 0; i < 36; i++) {
         w[i] = 1.0F;
     }
-    for (int f = DNS_CONV_DENSE; f <= DNS_CONV_DEPTHWISE; f++) {
+    for (int f = DNS_CONV_IM2COL; f <= DNS_CONV_DIRECT; f++) {
         for (int layout = DNS_NCHW; layout <= DNS_NHWC; layout++) {
             life l = {conv_new(s, (dns_conv_layout)layout), (dns_conv_format)f, w};
             CHECK(tap_oom_sweep(conv_life, &l) >= 3);
@@ -456,7 +457,7 @@ test_work_is_counted(void)
     for (size_t i = 0; i < 36; i++) {
         w[i] = 1.0F;
     }
-    for (int f = DNS_CONV_DENSE; f <= DNS_CONV_DEPTHWISE; f++) {
+    for (int f = DNS_CONV_IM2COL; f <= DNS_CONV_DIRECT; f++) {
         for (int layout = DNS_NCHW; layout <= DNS_NHWC; layout++) {
             const dns_conv conv = conv_new(s, (dns_conv_layout)layout);
             dns_plan *plan = NULL;

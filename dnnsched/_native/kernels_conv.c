@@ -77,7 +77,7 @@ conv_plan(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     const long format = PyLong_AsLong(args[5]);
-    if (format < DNS_CONV_DENSE || format > DNS_CONV_DEPTHWISE) {
+    if (format < DNS_CONV_IM2COL || format > DNS_CONV_DIRECT) {
         return PyErr_Occurred()
                    ? NULL
                    : PyErr_Format(PyExc_ValueError, "format: expected 0, 1 or 2, got %ld", format);

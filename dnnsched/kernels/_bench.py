@@ -229,8 +229,8 @@ def bench(out=None, *, plot=False, force=False, shapes=SHAPES, sparsities=SPARSI
 
     Notes
     -----
-    One thread, warm. Dense is OpenBLAS, which keeps its own instruction-set level at all of ours; of a convolution it
-    includes the unfolding of the image. CSR multiplies the patterns of single weights: uniform places; the largest of
+    One thread, warm. A dense product is OpenBLAS's, which keeps its own instruction-set level at all of ours; a dense
+    convolution is the direct kernel's. CSR multiplies the patterns of single weights: uniform places; the largest of
     Gaussian weights; the largest after rows were scaled by lognormal factors (sigma 1), which skews the non-zeros of
     output channels; convolutions take these by the direct sparse kernel. BSR multiplies ``"block 4x1"``; N:M its own
     points, 2:4, 1:4, 1:8 and 1:16. Both are measured on products only.

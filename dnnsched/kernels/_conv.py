@@ -8,8 +8,9 @@ from dnnsched._native import _kernels
 from dnnsched.kernels import _blas, _common
 from dnnsched.kernels._machine import Cost, _modelled
 
-FORMATS = ("dense", "csr", "depthwise")
+FORMATS = ("im2col", "csr", "depthwise", "direct")  # in the order of dns_conv_format
 LAYOUTS = ("nchw", "nhwc")
+DIRECT_PIXELS = 25  # of a result, from which the direct kernel's vectors of positions are modelled as well filled
 SPARSE_SHARE = 0.5  # of non-zero weights, up to which skipping the others is modelled as the faster way
 
 
@@ -152,6 +153,14 @@ def _choose(w, channels, groups):
     return "csr" if share <= SPARSE_SHARE else "dense"
 
 
+def _dense(w, chw, window, layout):
+    """The dense format of a deterministic cost model: im2col where nothing is unfolded, or results are few."""
+    stride, padding, dilation = window.reshape(3, 2).astype(np.int64)
+    out = (np.array(chw[1:]) + 2 * padding - dilation * (np.array(w.shape[2:]) - 1) - 1) // stride + 1
+    plain = w.shape[2:] == (1, 1) and (stride == 1).all() and not padding.any()
+    return "im2col" if layout == "nhwc" or plain or np.prod(out, dtype=float) < DIRECT_PIXELS else "direct"
+
+
 def conv2d(w, x_shape, *, stride=1, padding=0, dilation=1, groups=1, format="auto", layout="nchw", bias=None, act=None,
            isa=None):
     """Pack the weights of a convolution (PyTorch's conv2d: a cross-correlation) for images of one size.
@@ -166,10 +175,12 @@ def conv2d(w, x_shape, *, stride=1, padding=0, dilation=1, groups=1, format="aut
         Along height and width; `padding` zeros on each side.
     groups : int
         Divides C and O.
-    format : {"auto", "dense", "csr", "depthwise"}
-        ``"dense"``: im2col and OpenBLAS. ``"csr"``: non-zero weights only, directly on the padded image.
-        ``"depthwise"``: one channel per group. ``"auto"``: depthwise where ``groups == C > 1``, else csr when at most
-        half of the weights are non-zero, else dense; weights and shape decide, no clock.
+    format : {"auto", "dense", "csr", "depthwise", "direct", "im2col"}
+        ``"direct"``: all weights, directly on the padded image. ``"im2col"``: all weights, an unfolded image and
+        OpenBLAS. ``"csr"``: non-zero weights only, directly on the padded image. ``"depthwise"``: one channel per
+        group. ``"dense"``: im2col for channels last, 1 x 1 kernels without stride or padding and results of less than
+        25 pixels, else direct. ``"auto"``: depthwise where ``groups == C > 1``, else csr when at most half of the
+        weights are non-zero, else dense. Weights and shape decide, no clock.
     layout : {"nchw", "nhwc"}
         Order of images and results.
     bias : array_like of float, shape (O,), optional
@@ -189,19 +200,20 @@ def conv2d(w, x_shape, *, stride=1, padding=0, dilation=1, groups=1, format="aut
         Weights are not floating point, or an extent is not an integer.
     ValueError
         Shapes do not agree, the kernel does not fit the padded image, or an image, a result or the weights have 2^31
-        elements or more (a padded image of the sparse formats: 2^30).
+        elements or more (a padded image, which all but im2col have: 2^30).
     ImportError
-        The BLAS of this build, which dense plans use, cannot be opened.
+        The BLAS of this build, which im2col plans use, cannot be opened.
 
     Notes
     -----
     ``|y - exact| <= 2 (k + 2) u (|b| + sum |w x|)``, ``u = 2^-24``, k the stored weights of the output channel.
-    Sparse and depthwise sums begin with the bias and take weights in ascending (c, i, j) with one accumulator; the
-    dense order is the BLAS's. Absent weights are not multiplied, so csr and dense may differ on Inf and NaN.
+    Sums begin with the bias and take stored weights in ascending (c, i, j) with one accumulator, so csr with all
+    weights stored and direct give the same bytes; im2col's order is the BLAS's. Absent weights are not multiplied, so
+    csr and the dense formats may differ on Inf and NaN.
     im2col: Chellapilla, Puri and Simard, IWFHR 2006; direct sparse convolution: Park et al., ICLR 2017.
     """
     check_choice(layout, "layout", LAYOUTS)
-    check_choice(format, "format", ("auto", *FORMATS))
+    check_choice(format, "format", ("auto", "dense", *FORMATS))
     w = np.ascontiguousarray(_common.floats(w, "w"))
     if w.ndim != 4:
         raise ValueError(f"w: expected 4 dimensions (O, C / groups, KH, KW), got shape {w.shape}")
@@ -211,9 +223,10 @@ def conv2d(w, x_shape, *, stride=1, padding=0, dilation=1, groups=1, format="aut
     window = np.array([*_pair(stride, "stride", 1), *_pair(padding, "padding", 0), *_pair(dilation, "dilation", 1)],
                       np.int32)
     chosen = _choose(w, chw[0], groups) if format == "auto" else format
+    chosen = _dense(w, chw, window, layout) if chosen == "dense" else chosen
     bias = _common.bias_of(bias, w.shape[0])
     lo, hi = _common.act_range(act)
-    if chosen == "dense":
+    if chosen == "im2col":
         _blas.load()
     plan = _kernels.conv_plan(w, np.array(chw, np.int32), window, groups, LAYOUTS.index(layout), FORMATS.index(chosen),
                               bias, lo, hi, _common.level(isa))

@@ -23,7 +23,7 @@ def _runnable(layer):
         raise ValueError(f"network: layer {layer.name!r}: expected convolutions and linear layers, got attention")
     if _is_matrix(layer):
         return tuple(_autotune.FORMATS)
-    return _conv.FORMATS if _is_depthwise(layer) else ("dense", "csr")
+    return ("dense", *(f for f in _conv.FORMATS if f != "depthwise" or _is_depthwise(layer)))
 
 
 def _is_matrix(layer):
@@ -108,7 +108,7 @@ class _Product(_Execution):
 
 
 class _Convolution(_Execution):
-    """A convolution by :func:`~dnnsched.kernels.conv2d`: padding, unfolding and all."""
+    """A convolution by :func:`~dnnsched.kernels.conv2d`: padding and all."""
 
     def __init__(self, layer, *how):
         super().__init__(layer, *how)
@@ -211,7 +211,8 @@ def profile(network, density=1.0, pattern="unstructured", *, batches=(1,), forma
         ``"auto"``: per layer and batch as :func:`~dnnsched.kernels.autotune` chooses; or a format's name; or a mapping
         from layer to a name or to one name per batch, such as ``meta["formats"]`` of another profile. Convolutions
         whose input is not a matrix as it lies run as ``"dense"`` or ``"csr"``; those of one channel per group as
-        ``"depthwise"`` unless the mapping says otherwise.
+        ``"depthwise"`` unless the mapping, which may name any format of :func:`~dnnsched.kernels.conv2d`, says
+        otherwise.
     formats : sequence of str
         Candidates of ``"auto"``, for each layer those that it can be executed in.
     tune : bool
@@ -249,7 +250,7 @@ def profile(network, density=1.0, pattern="unstructured", *, batches=(1,), forma
     -----
     Every layer is timed alone and warm: its weights and inputs lie in the smallest cache that holds them. Linear layers
     multiply rows. Convolutions are those of :func:`~dnnsched.kernels.conv2d` on images with channels first, from image
-    to result: padding and unfolding are part of the time. A 1 x 1 kernel without stride or padding multiplies each
+    to result: padding is part of the time. A 1 x 1 kernel without stride or padding multiplies each
     image as the matrix of channels by pixels that it is. Elementwise layers and pooling are not part of layer tables.
     Time includes the call from Python, about a microsecond.
 

@@ -1,4 +1,4 @@
-/* Convolutions of images, with weights packed once: dense, sparse, depthwise.
+/* Convolutions of images, with weights packed once: im2col, direct, sparse, depthwise.
  *
  *     y[n][o][u][v] = act(b[o] + sum over c, i, j of w[o][c][i][j] *
  *                         x[n][g*C/G + c][u*sh + i*dh - ph][v*sw + j*dw - pw])
@@ -8,10 +8,10 @@
  * columns are (channel of the group, i, j); nnz weights, to_dense and work follow from that. It is
  * executed by dns_conv_execute alone, never by dns_plan_execute.
  *
- * Sums: the sparse and the depthwise format begin with the bias and take stored weights in
+ * Sums: all formats but im2col begin with the bias and take stored weights in
  * ascending (c, i, j), one fp32 accumulator, one fused multiply-add each (two roundings in the
- * portable path); outside the image a weight is either skipped or multiplied by zero. The dense
- * format is a matrix product per group, whose order is that of dns_gemm. With k stored weights of
+ * portable path); outside the image a weight is either skipped or multiplied by zero. im2col
+ * is a matrix product per group, whose order is that of dns_gemm. With k stored weights of
  * the output channel
  *
  *     |y - y64| <= 2 (k + 2) u (|b| + sum |w x|),   u = 2^-24,
@@ -31,9 +31,10 @@ typedef enum dns_conv_layout {
 } dns_conv_layout;
 
 typedef enum dns_conv_format {
-    DNS_CONV_DENSE = 0,     /* im2col and a matrix product */
+    DNS_CONV_IM2COL = 0,    /* im2col and a matrix product */
     DNS_CONV_CSR = 1,       /* non-zero weights only, directly on the padded image */
     DNS_CONV_DEPTHWISE = 2, /* one input channel per group */
+    DNS_CONV_DIRECT = 3     /* all weights, directly on the padded image */
 } dns_conv_format;
 
 /* window.out_h and out_w are results of dns_conv_check. */
@@ -48,9 +49,9 @@ typedef struct dns_conv {
  * DNS_ERR_OVERFLOW when an image, a result or the weights have 2^31 elements or more. */
 DNS_NODISCARD dns_status dns_conv_check(dns_conv *conv, dns_error *err);
 
-/* Packs w [O][C/G][kernel_h][kernel_w] for a checked convolution. The BLAS table must outlive a
- * dense plan; NULL = the library's own product. Fails as dns_plan_new does; with DNS_ERR_VALUE when
- * the depthwise format is given more than one channel per group; with DNS_ERR_OVERFLOW when a
+/* Packs w [O][C/G][kernel_h][kernel_w] for a checked convolution. The BLAS table must outlive an
+ * im2col plan; NULL = the library's own product. Fails as dns_plan_new does; with DNS_ERR_VALUE
+ * when the depthwise format is given more than one channel per group; with DNS_ERR_OVERFLOW when a
  * padded image has 2^30 elements or more. */
 DNS_NODISCARD dns_status dns_conv_plan_create(const dns_conv *conv, dns_conv_format format,
                                               const float *w, const float *bias, dns_act act,
