@@ -238,17 +238,29 @@ dns_pattern_unit(const dns_pattern *pattern, size_t batch, size_t parts, size_t 
     return high;
 }
 
+/* Part p of `parts` of rows. */
+static sddmm_ahead
+part_of(sddmm_ahead all, size_t parts, size_t p)
+{
+    const size_t first = dns_part(all.n, parts, p);
+    return (sddmm_ahead){all.rows + (ptrdiff_t)first * all.ld, all.ld,
+                         dns_part(all.n, parts, p + 1) - first};
+}
+
 void
 dns_sddmm_tile(const dns_sddmm_ops *ops, const dns_pattern *pattern, size_t h, size_t t,
                sddmm_run run, const float *packed, float *values)
 {
     const uint32_t *segment = pattern->segments + (h * pattern->n_tiles + t) * pattern->n_blocks;
+    const sddmm_ahead ahead[2] = {run.ahead[0], run.ahead[1]};
     run.values = values;
     run.columns = pattern->columns + dns_pattern_entry(pattern, h, t * DNS_PATTERN_ROWS);
     for (size_t b = 0; b < pattern->n_blocks; b++) {
         run.k = packed + b * pattern->block * sddmm_pitch(ops, run.depth);
         run.runs = pattern->runs + segment[b];
         run.n_runs = segment[b + 1] - segment[b];
+        run.ahead[0] = part_of(ahead[0], pattern->n_blocks, b);
+        run.ahead[1] = part_of(ahead[1], pattern->n_blocks, b);
         run.columns = ops->segment(&run);
     }
 }
@@ -281,6 +293,28 @@ typedef struct job {
     size_t packed, values; /* floats of a part */
 } job;
 
+/* The rows of Q of unit u, if there is one, and the part of the next problem's K that is fetched
+ * while it is computed. */
+static sddmm_ahead
+next_q(const job *j, size_t u)
+{
+    const dns_pattern *p = j->pattern;
+    const dns_sddmm *c = j->call;
+    const size_t b = u / p->n_tiles;
+    const size_t t = u % p->n_tiles;
+    return (sddmm_ahead){c->q + (ptrdiff_t)b * c->q_step + (ptrdiff_t)(t * DNS_PATTERN_ROWS) * c->ldq,
+                         c->ldq, b < c->batch ? tile_rows(p, t) : 0};
+}
+static sddmm_ahead
+next_k(const job *j, size_t u)
+{
+    const dns_pattern *p = j->pattern;
+    const dns_sddmm *c = j->call;
+    const size_t b = u / p->n_tiles + 1;
+    const sddmm_ahead all = {c->k + (ptrdiff_t)b * c->k_step, c->ldk, b < c->batch ? p->cols : 0};
+    return part_of(all, p->n_tiles, u % p->n_tiles);
+}
+
 static void
 some_units(void *ctx, size_t part)
 {
@@ -303,7 +337,8 @@ some_units(void *ctx, size_t part)
                                     (ptrdiff_t)(t * DNS_PATTERN_ROWS) * c->ldq,
                                .ldq = c->ldq,
                                .depth = c->depth,
-                               .scale = c->scale};
+                               .scale = c->scale,
+                               .ahead = {next_q(j, u + 1), next_k(j, u)}};
         const size_t first = dns_pattern_entry(p, h, t * DNS_PATTERN_ROWS);
         const size_t n = dns_pattern_entry(p, h, t * DNS_PATTERN_ROWS + tile_rows(p, t)) - first;
         dns_sddmm_tile(j->ops, p, h, t, run, packed, values);

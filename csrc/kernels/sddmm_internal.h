@@ -6,6 +6,13 @@
 
 #include "dns/sddmm.h"
 
+/* Rows that are fetched into the second cache while a segment is computed. */
+typedef struct sddmm_ahead {
+    const float *rows;
+    ptrdiff_t ld;
+    size_t n;
+} sddmm_ahead;
+
 /* The entries of one segment of a pattern. */
 typedef struct sddmm_run {
     const float *q; /* the tile's first row */
@@ -17,6 +24,7 @@ typedef struct sddmm_run {
     size_t n_runs;
     const uint16_t *columns; /* of the first run */
     float *values;           /* of the tile */
+    sddmm_ahead ahead[2];    /* what is needed next: rows of Q and of K */
 } sddmm_run;
 
 typedef struct dns_sddmm_ops {

@@ -109,13 +109,31 @@ row_entries(const sddmm_run *r, const float *q, const uint16_t *columns, size_t 
     }
 }
 
+/* Fetches the next `n` rows. */
+static inline void
+fetch(sddmm_ahead *ahead, size_t n, size_t depth)
+{
+    const size_t line = DNS_ALIGN / sizeof(float);
+    for (n = n < ahead->n ? n : ahead->n; n > 0; n--, ahead->n--, ahead->rows += ahead->ld) {
+        for (size_t t = 0; t < depth; t += line) {
+            __builtin_prefetch(ahead->rows + t, 0, 2);
+        }
+    }
+}
+
 static inline __attribute__((always_inline)) const uint16_t *
 runs(const sddmm_run *r, size_t nv, bool whole)
 {
     const vs_mask mask = vs_first(r->depth % VS_LANES);
     const uint16_t *columns = r->columns;
+    sddmm_ahead q_ahead = r->ahead[0];
+    sddmm_ahead k_ahead = r->ahead[1];
+    const size_t q_rows = r->n_runs > 0 ? (q_ahead.n + r->n_runs - 1) / r->n_runs : 0;
+    const size_t k_rows = r->n_runs > 0 ? (k_ahead.n + r->n_runs - 1) / r->n_runs : 0;
     for (size_t i = 0; i < r->n_runs; i++) {
         const dns_pattern_run *run = r->runs + i;
+        fetch(&q_ahead, q_rows, r->depth);
+        fetch(&k_ahead, k_rows, r->depth);
         const float *q = r->q + (ptrdiff_t)run->row * r->ldq;
         row_entries(r, q, columns, run->n, r->values + run->at, nv, whole, mask);
         columns += run->n;
