@@ -12,13 +12,17 @@
  *
  * Columns are tiles of the transform between vectors: lanes are columns, no shuffles but one
  * reversal for e. That makes L d (log2 L + log2 d) 5 / 4 operations, one reading of x, one writing
- * of y, and L d / 2 floats written and read between.
+ * of y, and L d / 2 floats written and read twice between: as tiles, and as their spectra. x and y
+ * go by whole rows, each with its mirror image: pieces of rows would come from the third cache at
+ * half its rate, and rows of w are made where they are transformed.
  */
 #include "kernels/fourier_internal.h"
 
 #include <stdbool.h>
 
 #include "kernels/vec_complex.h"
+
+enum { TOGETHER = 8 }; /* tiles that are filled at once: pieces of rows of a KiB at 16 lanes */
 
 /* A quarter of x[r][c ...] + x[-r][-c ...], `count` lanes of it, the others zero. */
 static inline vs
@@ -77,53 +81,89 @@ split(const float *u, size_t i, size_t n, vc *a, vc *b)
     *b = (vc){vs_add(p.im, q.im), vs_sub(q.re, p.re)};
 }
 
+/* Columns of the tile that begins at column c. */
+static inline size_t
+columns_of(size_t d, size_t c)
+{
+    const size_t left = d / 2 + 1 - c;
+    return left <= VC_FLOATS ? left : VC_FLOATS;
+}
+
+/* Row r of tile k, to the tile t. */
+static inline void
+gather_row(const fourier_job *job, size_t k, size_t r, float *t)
+{
+    const size_t c = k * VC_FLOATS;
+    const size_t count = columns_of((size_t)1 << job->cols->log2n, c);
+    const size_t beyond = count > VS_LANES ? count - VS_LANES : 0;
+    const vc v = {even(job, r, c, count), even(job, r, c + VS_LANES, beyond)};
+    vc_store(t + r * VC_FLOATS, v);
+}
+
 static void
-columns(const fourier_job *job, size_t c, float *tiles)
+gather(const fourier_job *job, size_t first, size_t stop, float *last)
 {
     const size_t n = (size_t)1 << job->rows->log2n;
-    const size_t d = (size_t)1 << job->cols->log2n;
-    const size_t left = d / 2 + 1 - c;
-    const size_t count = left == VC_FLOATS + 1 ? VC_FLOATS : left;
-    const size_t beyond = count > VS_LANES ? count - VS_LANES : 0;
-    float *u = tiles + n * VC_FLOATS;
-    for (size_t r = 0; r < n; r++) {
-        const vc v = {even(job, r, c, count), even(job, r, c + VS_LANES, beyond)};
-        vc_store(tiles + r * VC_FLOATS, v);
-    }
-    job->rows->ops->tile(job->rows, tiles, u);
-    for (size_t j = 0; j <= n / 4; j++) {
-        const vs zero = vs_set(0.0F);
-        vc a[2];
-        vc b[2] = {{zero, zero}, {zero, zero}};
-        split(u, 2 * j, n, &a[0], &a[1]);
-        if (j < n / 4) {
-            split(u, 2 * j + 1, n, &b[0], &b[1]);
-        }
-        float *w = job->w + j * job->pitch;
-        put(w, d, c, count, a[0], b[0]);
-        if (beyond > 0) {
-            put(w, d, c + VS_LANES, beyond, a[1], b[1]);
+    for (size_t from = first; from < stop; from += TOGETHER) {
+        const size_t to = stop - from < TOGETHER ? stop : from + TOGETHER;
+        for (size_t r = 0; r <= n / 2; r++) {
+            for (size_t k = from; k < to; k++) {
+                float *t = k + 1 < stop ? job->u + (k + 1) * job->slot : last;
+                gather_row(job, k, r, t);
+                gather_row(job, k, (n - r) & (n - 1), t);
+            }
         }
     }
 }
 
 static void
-middle(const fourier_job *job, float *pairs, float *own)
+middle(const fourier_job *job, float *pairs)
 {
     const size_t n = (size_t)1 << job->rows->log2n;
-    const size_t half = ((size_t)1 << job->cols->log2n) / 2;
-    const ptrdiff_t ld = (ptrdiff_t)(2 * n);
-    float *z = pairs + 2 * n;
-    for (size_t r = 0; r < n; r++) {
-        const float there = job->x[(ptrdiff_t)((n - r) & (n - 1)) * job->ldx + (ptrdiff_t)half];
-        pairs[2 * r] = 0.5F * (job->x[(ptrdiff_t)r * job->ldx + (ptrdiff_t)half] + there);
+    const float *x = job->x + ((size_t)1 << job->cols->log2n) / 2;
+    for (size_t r = 0; r <= n / 2; r++) {
+        const size_t back = (n - r) & (n - 1);
+        pairs[2 * r] = 0.5F * (x[(ptrdiff_t)r * job->ldx] + x[(ptrdiff_t)back * job->ldx]);
         pairs[2 * r + 1] = 0.0F;
+        memcpy(pairs + 2 * back, pairs + 2 * r, 2 * sizeof *pairs);
     }
-    job->rows->ops->rows(job->rows, pairs, ld, z, ld, 1, own);
-    for (size_t j = 0; j <= n / 4; j++) {
-        float *w = job->w + j * job->pitch + 2 * half;
-        w[0] = z[4 * j];
-        w[1] = j < n / 4 ? z[4 * j + 2] : 0.0F;
+}
+
+/* `count` columns from c on of row j of w, from the tile u. */
+static inline void
+pack_tile(const fourier_job *job, const float *u, size_t c, size_t count, size_t j, float *w)
+{
+    const size_t n = (size_t)1 << job->rows->log2n;
+    const size_t d = (size_t)1 << job->cols->log2n;
+    const vs zero = vs_set(0.0F);
+    vc a[2];
+    vc b[2] = {{zero, zero}, {zero, zero}};
+    split(u, 2 * j, n, &a[0], &a[1]);
+    if (j < n / 4) {
+        split(u, 2 * j + 1, n, &b[0], &b[1]);
+    }
+    put(w, d, c, count < VS_LANES ? count : VS_LANES, a[0], b[0]);
+    if (count > VS_LANES) {
+        put(w, d, c + VS_LANES, count - VS_LANES, a[1], b[1]);
+    }
+}
+
+static void
+pack(const fourier_job *job, size_t j, size_t rows, float *w, size_t pitch)
+{
+    const size_t n = (size_t)1 << job->rows->log2n;
+    const size_t d = (size_t)1 << job->cols->log2n;
+    const float *u = job->u;
+    for (size_t c = 0; c < d / 2; c += VC_FLOATS, u += job->slot) {
+        const size_t count = columns_of(d, c);
+        for (size_t i = 0; i < rows; i++) {
+            pack_tile(job, u, c, count, j + i, w + i * pitch);
+        }
+    }
+    for (size_t i = 0; i < rows && d % (2 * VC_FLOATS) == 0; i++) {
+        const float *pair = job->middle + 4 * (j + i);
+        w[i * pitch + d] = pair[0];
+        w[i * pitch + d + 1] = j + i < n / 4 ? pair[2] : 0.0F;
     }
 }
 
@@ -183,7 +223,8 @@ unpack(const fourier_job *job, size_t j, const float *z)
 extern const dns_fourier_ops DNS_ISA_FN(dns_fourier_ops);
 const dns_fourier_ops DNS_ISA_FN(dns_fourier_ops) = {
     .isa = DNS_ISA_VALUE,
-    .columns = columns,
+    .gather = gather,
     .middle = middle,
+    .pack = pack,
     .unpack = unpack,
 };

@@ -98,6 +98,9 @@ def fourier_mix(x, out=None, *, threads=1, isa=None):
     -----
     Relative error in the 2-norm at most ``3e-7 (log2 L + log2 d)``. Only the even part of `x` contributes, and its
     transform is real and even: ``1.25 L d (log2 L + log2 d)`` operations, a quarter of a complex transform's.
+    One NaN or infinity reaches all results of its matrix, and none of another matrix of the stack: each is NaN or
+    infinite, which of them is not specified. Only results in whose sum its cosine is zero may stay finite.
+
     Lee-Thorp, Ainslie, Eckstein and Ontanon, FNet, NAACL 2022, arXiv 2105.03824.
 
     Examples
