@@ -199,6 +199,15 @@ sparse_part(void *ctx, size_t part)
     const dns_pattern *p = c->pattern;
     const size_t stop = dns_pattern_unit(p, c->batch, j->threads, part + 1);
     float *ws = j->ws + part * j->at.total;
+    const dns_sddmm scores = {.batch = c->batch,
+                              .depth = c->depth,
+                              .q = c->q,
+                              .ldq = (ptrdiff_t)c->depth,
+                              .q_step = (ptrdiff_t)(c->queries * c->depth),
+                              .k = c->k,
+                              .ldk = (ptrdiff_t)c->depth,
+                              .k_step = (ptrdiff_t)(c->keys * c->depth),
+                              .scale = c->scale};
     size_t last = SIZE_MAX;
     size_t empty = 0;
     for (size_t u = dns_pattern_unit(p, c->batch, j->threads, part); u < stop; u++) {
@@ -210,10 +219,7 @@ sparse_part(void *ctx, size_t part)
             pack_head(j, b, ws);
             last = b;
         }
-        const sddmm_run run = {.q = c->q + (b * c->queries + first) * c->depth,
-                               .ldq = (ptrdiff_t)c->depth,
-                               .depth = c->depth,
-                               .scale = c->scale};
+        const sddmm_run run = dns_sddmm_unit(p, &scores, u, stop);
         dns_sddmm_tile(j->sddmm, p, b % p->heads, t, run, ws + j->at.packed, ws + j->at.values);
         empty += normalise(j, b % p->heads, first, rows, ws + j->at.values);
         times_v(j, b % p->heads, t, rows, ws, c->y + (b * c->queries + first) * c->width);

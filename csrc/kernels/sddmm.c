@@ -247,6 +247,33 @@ part_of(sddmm_ahead all, size_t parts, size_t p)
                          dns_part(all.n, parts, p + 1) - first};
 }
 
+/* The rows of Q of unit u. */
+static sddmm_ahead
+unit_rows(const dns_pattern *p, const dns_sddmm *c, size_t u)
+{
+    const size_t t = u % p->n_tiles;
+    const float *q = c->q + (ptrdiff_t)(u / p->n_tiles) * c->q_step;
+    return (sddmm_ahead){q + (ptrdiff_t)(t * DNS_PATTERN_ROWS) * c->ldq, c->ldq, tile_rows(p, t)};
+}
+
+sddmm_run
+dns_sddmm_unit(const dns_pattern *pattern, const dns_sddmm *call, size_t u, size_t stop)
+{
+    const size_t next = u / pattern->n_tiles + 1;
+    sddmm_run run = {.q = unit_rows(pattern, call, u).rows,
+                     .ldq = call->ldq,
+                     .depth = call->depth,
+                     .scale = call->scale};
+    if (u + 1 < stop) {
+        run.ahead[0] = unit_rows(pattern, call, u + 1);
+    }
+    if (next * pattern->n_tiles < stop) {
+        const sddmm_ahead k = {call->k + (ptrdiff_t)next * call->k_step, call->ldk, pattern->cols};
+        run.ahead[1] = part_of(k, pattern->n_tiles, u % pattern->n_tiles);
+    }
+    return run;
+}
+
 void
 dns_sddmm_tile(const dns_sddmm_ops *ops, const dns_pattern *pattern, size_t h, size_t t,
                sddmm_run run, const float *packed, float *values)
@@ -293,28 +320,6 @@ typedef struct job {
     size_t packed, values; /* floats of a part */
 } job;
 
-/* The rows of Q of unit u, if there is one, and the part of the next problem's K that is fetched
- * while it is computed. */
-static sddmm_ahead
-next_q(const job *j, size_t u)
-{
-    const dns_pattern *p = j->pattern;
-    const dns_sddmm *c = j->call;
-    const size_t b = u / p->n_tiles;
-    const size_t t = u % p->n_tiles;
-    return (sddmm_ahead){c->q + (ptrdiff_t)b * c->q_step + (ptrdiff_t)(t * DNS_PATTERN_ROWS) * c->ldq,
-                         c->ldq, b < c->batch ? tile_rows(p, t) : 0};
-}
-static sddmm_ahead
-next_k(const job *j, size_t u)
-{
-    const dns_pattern *p = j->pattern;
-    const dns_sddmm *c = j->call;
-    const size_t b = u / p->n_tiles + 1;
-    const sddmm_ahead all = {c->k + (ptrdiff_t)b * c->k_step, c->ldk, b < c->batch ? p->cols : 0};
-    return part_of(all, p->n_tiles, u % p->n_tiles);
-}
-
 static void
 some_units(void *ctx, size_t part)
 {
@@ -333,12 +338,7 @@ some_units(void *ctx, size_t part)
             j->ops->pack(c->k + (ptrdiff_t)b * c->k_step, c->ldk, p->cols, c->depth, packed);
             last = b;
         }
-        const sddmm_run run = {.q = c->q + (ptrdiff_t)b * c->q_step +
-                                    (ptrdiff_t)(t * DNS_PATTERN_ROWS) * c->ldq,
-                               .ldq = c->ldq,
-                               .depth = c->depth,
-                               .scale = c->scale,
-                               .ahead = {next_q(j, u + 1), next_k(j, u)}};
+        const sddmm_run run = dns_sddmm_unit(p, c, u, stop);
         const size_t first = dns_pattern_entry(p, h, t * DNS_PATTERN_ROWS);
         const size_t n = dns_pattern_entry(p, h, t * DNS_PATTERN_ROWS + tile_rows(p, t)) - first;
         dns_sddmm_tile(j->ops, p, h, t, run, packed, values);

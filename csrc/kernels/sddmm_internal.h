@@ -45,7 +45,10 @@ sddmm_pitch(const dns_sddmm_ops *ops, size_t depth)
     return (depth + ops->lanes - 1) / ops->lanes * ops->lanes;
 }
 
-/* Tile t of head h, of which `run` holds q, ldq, depth and scale: the values of its entries, the
+/* Unit u, see dns_pattern_unit: q, ldq, depth and scale, and what units up to `stop` need next. */
+sddmm_run dns_sddmm_unit(const dns_pattern *pattern, const dns_sddmm *call, size_t u, size_t stop);
+
+/* Tile t of head h, of which `run` is what dns_sddmm_unit gave: the values of its entries, the
  * first one in values[0]. */
 void dns_sddmm_tile(const dns_sddmm_ops *ops, const dns_pattern *pattern, size_t h, size_t t,
                     sddmm_run run, const float *packed, float *values);

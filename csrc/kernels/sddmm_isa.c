@@ -109,14 +109,15 @@ row_entries(const sddmm_run *r, const float *q, const uint16_t *columns, size_t 
     }
 }
 
-/* Fetches the next `n` rows. */
+/* Fetches part p of `parts` of the rows that are needed next. */
 static inline void
-fetch(sddmm_ahead *ahead, size_t n, size_t depth)
+fetch(const sddmm_ahead *ahead, size_t parts, size_t p, size_t depth)
 {
     const size_t line = DNS_ALIGN / sizeof(float);
-    for (n = n < ahead->n ? n : ahead->n; n > 0; n--, ahead->n--, ahead->rows += ahead->ld) {
+    const size_t stop = dns_part(ahead->n, parts, p + 1);
+    for (size_t i = dns_part(ahead->n, parts, p); i < stop; i++) {
         for (size_t t = 0; t < depth; t += line) {
-            __builtin_prefetch(ahead->rows + t, 0, 2);
+            __builtin_prefetch(ahead->rows + (ptrdiff_t)i * ahead->ld + t, 0, 2);
         }
     }
 }
@@ -126,14 +127,10 @@ runs(const sddmm_run *r, size_t nv, bool whole)
 {
     const vs_mask mask = vs_first(r->depth % VS_LANES);
     const uint16_t *columns = r->columns;
-    sddmm_ahead q_ahead = r->ahead[0];
-    sddmm_ahead k_ahead = r->ahead[1];
-    const size_t q_rows = r->n_runs > 0 ? (q_ahead.n + r->n_runs - 1) / r->n_runs : 0;
-    const size_t k_rows = r->n_runs > 0 ? (k_ahead.n + r->n_runs - 1) / r->n_runs : 0;
     for (size_t i = 0; i < r->n_runs; i++) {
         const dns_pattern_run *run = r->runs + i;
-        fetch(&q_ahead, q_rows, r->depth);
-        fetch(&k_ahead, k_rows, r->depth);
+        fetch(r->ahead, r->n_runs, i, r->depth);
+        fetch(r->ahead + 1, r->n_runs, i, r->depth);
         const float *q = r->q + (ptrdiff_t)run->row * r->ldq;
         row_entries(r, q, columns, run->n, r->values + run->at, nv, whole, mask);
         columns += run->n;
