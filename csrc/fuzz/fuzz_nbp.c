@@ -48,6 +48,11 @@ read_problem(fuzz_in *in, problem *p)
     for (size_t i = 0; i < (size_t)MAX_ROWS * TABLE; i++) {
         p->lut[i] = (float)(i * 37 % 61) / 30.0F - 1.0F;
     }
+    if (!p->own && wild % 16 == 14) {
+        float *const places[3] = {p->scale, p->zero, p->lut};
+        const float any = fuzz_any_float(in);
+        places[p->codebook ? 2 : fuzz_int(in, 0, 1)][0] = isfinite(any) ? 0.25F : any;
+    }
     p->c = (dns_nbp_codes){rows,     cols,     bits,    group,
                            p->codes, p->scale, p->zero, p->codebook ? p->lut : NULL};
 }

@@ -324,6 +324,17 @@ static const dns_plan_ops nbp_plan_ops = {
     .destroy = destroy,
 };
 
+/* Fails unless all of a [rows][each] array is finite. */
+static dns_status
+check_finite(const float *a, const char *name, size_t rows, size_t each, dns_error *err)
+{
+    for (size_t i = 0; i < rows * each; i++) {
+        DNS_REQUIRE(isfinite(a[i]), err, DNS_ERR_VALUE, i / each,
+                    "%s: row %zu: expected finite numbers, got %g", name, i / each, (double)a[i]);
+    }
+    return DNS_OK;
+}
+
 static dns_status
 check(const dns_nbp_codes *w, dns_error *err)
 {
@@ -335,7 +346,14 @@ check(const dns_nbp_codes *w, dns_error *err)
                 DNS_NBP_MAX_COLS, w->cols);
     DNS_REQUIRE(w->group % DNS_NBP_GROUP == 0, err, DNS_ERR_VALUE, -1,
                 "group: expected a multiple of %d, got %zu", DNS_NBP_GROUP, w->group);
-    return DNS_OK;
+    DNS_REQUIRE(w->rows <= INT32_MAX, err, DNS_ERR_VALUE, -1,
+                "W: expected extents below 2^31, got %zu rows", w->rows);
+    if (w->lut != NULL) {
+        return check_finite(w->lut, "lut", w->rows, ((size_t)2 << w->bits) - 2, err);
+    }
+    const size_t groups = dns_nbp_groups(w->cols, w->group);
+    DNS_TRY(check_finite(w->scale, "scale", w->rows, groups, err));
+    return check_finite(w->zero, "zero", w->rows, groups, err);
 }
 
 static void

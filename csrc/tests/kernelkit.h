@@ -144,7 +144,7 @@ static inline kit_weights
 kit_weights_new(size_t rows, size_t cols, double density, uint64_t *state)
 {
     kit_weights k = {rows, cols, NULL, NULL, {-INFINITY, INFINITY}, NULL};
-    k.w = malloc((rows * cols + 1) * sizeof *k.w);
+    k.w = malloc((rows * cols + (rows * cols == 0)) * sizeof *k.w);
     if (k.w == NULL) {
         abort();
     }

@@ -339,6 +339,15 @@ test_bad_parameters(void)
     c.group = 64;
     c.lut = lut;
     CHECK_I64(dns_nbp_quantize(w, 2, &c, NULL, &err), DNS_ERR_VALUE);
+    c = (dns_nbp_codes){2, 2, 4, 64, codes, scale, zero, NULL};
+    scale[1] = NAN;
+    CHECK_I64(dns_nbp_plan_create(&c, DNS_ISA_GENERIC, NULL, &plan, &err), DNS_ERR_VALUE);
+    CHECK_STR(err.message, "scale: row 1: expected finite numbers, got nan");
+    CHECK_I64(err.index, 1);
+    scale[1] = 1.0F;
+    zero[0] = INFINITY;
+    CHECK_I64(dns_nbp_plan_create(&c, DNS_ISA_GENERIC, NULL, &plan, &err), DNS_ERR_VALUE);
+    CHECK_STR(err.message, "zero: row 0: expected finite numbers, got inf");
     c = (dns_nbp_codes){1, DNS_NBP_MAX_COLS + 1, 4, 0, codes, scale, zero, NULL};
     CHECK_I64(dns_nbp_plan_create(&c, DNS_ISA_GENERIC, NULL, &plan, &err), DNS_ERR_VALUE);
     CHECK(plan == NULL);

@@ -50,7 +50,8 @@ DNS_NODISCARD dns_status dns_nbp_quantize(const float *w, ptrdiff_t ldw, const d
                                           const dns_alloc *alloc, dns_error *err);
 
 /* Packs codes; bits beyond `bits` are ignored. Fails with DNS_ERR_VALUE when a parameter is out of
- * range or there are more than DNS_NBP_MAX_COLS columns, and as dns_plan_new does. */
+ * range, there are more than DNS_NBP_MAX_COLS columns or, naming the row, a scale, zero or centroid
+ * is not finite, and as dns_plan_new does. */
 DNS_NODISCARD dns_status dns_nbp_plan_create(const dns_nbp_codes *w, dns_isa isa,
                                              const dns_alloc *alloc, dns_plan **out,
                                              dns_error *err);
