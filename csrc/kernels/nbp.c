@@ -31,6 +31,25 @@ padded(const nbp_plan *plan)
     return plan->chunks * NBP_CHUNK;
 }
 
+/* Where column k's field begins in a row of plane i, in bits; the layout is in nbp_body.h. */
+static size_t
+bit_at(size_t i, size_t k)
+{
+    const size_t width = NBP_BLOCK * 8;
+    const size_t chunk = k / NBP_CHUNK;
+    const size_t block = k % NBP_CHUNK / NBP_BLOCK;
+    const size_t byte = k % NBP_BLOCK;
+    const size_t pair = 8 * (byte % 4) + 2 * (block % 4); /* of the word's 32 bits */
+    switch (i) {
+    case 0:
+        return (2 * chunk + block / 4) * width + byte / 4 * 32 + pair;
+    case 3:
+        return (4 * chunk + block / 2) * width + 8 * byte + 4 * (block % 2);
+    default:
+        return chunk * width + byte / 4 * 32 + (pair + 32 - i - block / 4) % 32;
+    }
+}
+
 /* Planes of row m and the bits of them that precision p takes. */
 static nbp_row
 row_at(const nbp_plan *plan, int p, size_t m)
@@ -48,6 +67,28 @@ row_at(const nbp_plan *plan, int p, size_t m)
     return row;
 }
 
+/* w_p = weight code8 + constant of row m, group g: weight = s 2^(bits-8), and constant is z plus the
+ * middle of the bits that p leaves out. Factors are powers of two, or products with them: exact. */
+typedef struct affine {
+    double step, middle;
+} affine;
+
+static affine
+affine_of(const nbp_plan *plan, int p)
+{
+    const affine a = {1.0 / (double)(1 << (8 - plan->bits)),
+                      (double)((1 << (8 - p)) - (1 << (8 - plan->bits))) / 2.0};
+    return a;
+}
+
+static double
+weight_of(const nbp_plan *plan, affine a, size_t at, double *constant)
+{
+    const double weight = (double)plan->scale[at] * a.step;
+    *constant = (double)plan->zero[at] + weight * a.middle;
+    return weight;
+}
+
 /* ---- execution ------------------------------------------------------------------------------- */
 
 typedef struct job {
@@ -55,6 +96,7 @@ typedef struct job {
     const dns_call *call;
     dns_layout layout;
     int p;
+    affine affine;
     size_t parts;
     int8_t *q;    /* uniform: [n][padded] */
     int32_t *sum; /* [n][groups] */
@@ -142,33 +184,65 @@ pack_part(void *ctx, size_t part)
     }
 }
 
-/* Weight of code8 and constant of row m, group g at precision p: w = weight code8 + constant. */
-static double
-weight_of(const nbp_plan *plan, int p, size_t at, double *constant)
+/* Outputs of `rows` <= NBP_ROWS rows from m on for vector n. */
+static void
+uniform_rows(const job *j, const nbp_row *row, size_t m, size_t rows, size_t n, float *y)
 {
-    const double weight = (double)plan->scale[at] / (double)(1 << (8 - plan->bits));
-    *constant =
-        (double)plan->zero[at] + weight * (double)((1 << (8 - p)) - (1 << (8 - plan->bits))) / 2.0;
-    return weight;
+    const nbp_plan *plan = j->plan;
+    const double sum_x = (double)j->sum[n];
+    int32_t sum[NBP_ROWS];
+    plan->ops->sums(row, rows, j->q + n * padded(plan), plan->chunks, sum);
+    for (size_t i = 0; i < rows; i++) {
+        double constant = 0.0;
+        const double weight = weight_of(plan, j->affine, m + i, &constant);
+        y[i] = (float)((0.0 + (weight * sum[i] + constant * sum_x)) * (double)j->t[n]);
+    }
 }
 
 static float
-uniform_row(const job *j, const nbp_row *row, size_t m, size_t n)
+grouped_row(const job *j, const nbp_row *row, size_t m, size_t n)
 {
     const nbp_plan *plan = j->plan;
     const int8_t *q = j->q + n * padded(plan);
-    const size_t blocks = plan->group / NBP_BLOCK;
+    const size_t span = plan->group / NBP_BLOCK;
+    const size_t blocks = (plan->base.cols + NBP_BLOCK - 1) / NBP_BLOCK;
+    int32_t part[NBP_CHUNK / NBP_BLOCK];
+    int32_t sum = 0;
     double total = 0.0;
-    for (size_t g = 0; g < plan->groups; g++) {
-        double constant = 0.0;
-        const double weight = weight_of(plan, j->p, m * plan->groups + g, &constant);
-        const size_t last = (plan->base.cols + NBP_BLOCK - 1) / NBP_BLOCK;
-        const size_t stop = (g + 1) * blocks < last ? (g + 1) * blocks : last;
-        const int32_t sum = plan->group == 0 ? plan->ops->sum(row, q, plan->chunks)
-                                             : plan->ops->sum_blocks(row, q, g * blocks, stop);
-        total += weight * sum + constant * j->sum[n * plan->groups + g];
+    size_t g = 0;
+    for (size_t b = 0; b < blocks; b++) {
+        const size_t at = b % (NBP_CHUNK / NBP_BLOCK);
+        if (at == 0) {
+            plan->ops->block_sums(row, b * NBP_BLOCK / NBP_CHUNK, q + b * NBP_BLOCK, part);
+        }
+        sum += part[at];
+        if ((b + 1) % span == 0 || b + 1 == blocks) {
+            double constant = 0.0;
+            const double weight = weight_of(plan, j->affine, m * plan->groups + g, &constant);
+            total += weight * sum + constant * j->sum[n * plan->groups + g];
+            sum = 0;
+            g++;
+        }
     }
     return (float)(total * (double)j->t[n]);
+}
+
+static void
+multiply_rows(const job *j, size_t m, size_t rows, size_t n, float *y)
+{
+    const nbp_plan *plan = j->plan;
+    if (plan->lut == NULL && plan->group == 0) {
+        const nbp_row row = row_at(plan, j->p, m);
+        uniform_rows(j, &row, m, rows, n, y);
+        return;
+    }
+    for (size_t i = 0; i < rows; i++) {
+        const nbp_row row = row_at(plan, j->p, m + i);
+        const float *lut = plan->lut + (m + i) * plan->table + ((size_t)1 << j->p) - 2;
+        y[i] = plan->lut == NULL ? grouped_row(j, &row, m + i, n)
+                                 : plan->ops->lookup(&row, j->p, lut, j->x + n * padded(plan),
+                                                     plan->chunks);
+    }
 }
 
 static void
@@ -178,18 +252,16 @@ multiply_part(void *ctx, size_t part)
     const nbp_plan *plan = j->plan;
     const dns_call *call = j->call;
     const size_t end = dns_part(plan->base.rows, j->parts, part + 1);
-    for (size_t m = dns_part(plan->base.rows, j->parts, part); m < end; m++) {
-        const nbp_row row = row_at(plan, j->p, m);
+    float y[NBP_ROWS];
+    for (size_t m = dns_part(plan->base.rows, j->parts, part); m < end; m += NBP_ROWS) {
+        const size_t rows = end - m < NBP_ROWS ? end - m : NBP_ROWS;
         for (size_t n = 0; n < call->n; n++) {
-            const ptrdiff_t at = j->layout == DNS_ROWS ? (ptrdiff_t)n * call->ldy + (ptrdiff_t)m
-                                                       : (ptrdiff_t)m * call->ldy + (ptrdiff_t)n;
-            if (plan->lut == NULL) {
-                call->y[at] = uniform_row(j, &row, m, n);
-            }
-            else {
-                const float *lut = plan->lut + m * plan->table + ((size_t)1 << j->p) - 2;
-                call->y[at] =
-                    plan->ops->lookup(&row, j->p, lut, j->x + n * padded(plan), plan->chunks);
+            multiply_rows(j, m, rows, n, y);
+            for (size_t i = 0; i < rows; i++) {
+                const ptrdiff_t at = j->layout == DNS_ROWS
+                                         ? (ptrdiff_t)n * call->ldy + (ptrdiff_t)(m + i)
+                                         : (ptrdiff_t)(m + i) * call->ldy + (ptrdiff_t)n;
+                call->y[at] = y[i];
             }
         }
     }
@@ -199,7 +271,7 @@ void
 dns_nbp_execute(const dns_plan *base, int p, dns_layout layout, const dns_call *call)
 {
     const nbp_plan *plan = (const nbp_plan *)base;
-    job j = {.plan = plan, .call = call, .layout = layout, .p = p};
+    job j = {.plan = plan, .call = call, .layout = layout, .p = p, .affine = affine_of(plan, p)};
     size_t bytes = 0;
     if (base->rows == 0 || base->cols == 0 || call->n == 0) {
         dns_plan_execute(base, layout, call);
@@ -254,19 +326,16 @@ work(const dns_plan *base, size_t n, const dns_machine *machine, dns_work *out)
     dns_work_add(out, machine, x, x * (double)base->rows);
 }
 
-/* Code of 8 bits of row m, column k. */
+/* Code of 8 bits of column k. */
 static unsigned
 code_at(const nbp_row *row, size_t k)
 {
     unsigned code = 0;
     for (size_t i = 0; i < NBP_PLANES; i++) {
-        const size_t f = plane_bits[i];
-        const size_t fields = 8 / f;
-        const size_t block = k / NBP_BLOCK;
         if (row->mask[i] != 0) {
-            const uint8_t byte = row->plane[i][block / fields * NBP_BLOCK + k % NBP_BLOCK];
-            code |= (unsigned)(byte >> block % fields * f & row->mask[i])
-                    << (plane_top[i] - (int)f);
+            const size_t bit = bit_at(i, k);
+            code |= (unsigned)(row->plane[i][bit / 8] >> bit % 8 & row->mask[i])
+                    << (plane_top[i] - (int)plane_bits[i]);
         }
     }
     return code;
@@ -277,6 +346,7 @@ dns_nbp_to_dense(const dns_plan *base, int p, float *w)
 {
     const nbp_plan *plan = (const nbp_plan *)base;
     const size_t span = plan->group == 0 ? base->cols : plan->group;
+    const affine a = affine_of(plan, p);
     for (size_t m = 0; m < base->rows; m++) {
         const nbp_row row = row_at(plan, p, m);
         for (size_t k = 0; k < base->cols; k++) {
@@ -287,7 +357,7 @@ dns_nbp_to_dense(const dns_plan *base, int p, float *w)
             }
             else {
                 double constant = 0.0;
-                const double weight = weight_of(plan, p, m * plan->groups + k / span, &constant);
+                const double weight = weight_of(plan, a, m * plan->groups + k / span, &constant);
                 w[m * base->cols + k] = (float)(weight * code + constant);
             }
         }
@@ -361,7 +431,6 @@ pack_row(nbp_plan *plan, size_t m, const uint8_t *codes)
 {
     for (size_t i = 0; i < NBP_PLANES; i++) {
         const size_t f = plane_bits[i];
-        const size_t fields = 8 / f;
         if (plan->plane[i] == NULL) {
             continue;
         }
@@ -369,9 +438,8 @@ pack_row(nbp_plan *plan, size_t m, const uint8_t *codes)
         for (size_t k = 0; k < plan->base.cols; k++) {
             const unsigned code = (unsigned)codes[k] << (8 - plan->bits) & 255U;
             const unsigned field = code >> (plane_top[i] - (int)f) & ((1U << f) - 1U);
-            const size_t block = k / NBP_BLOCK;
-            plane[block / fields * NBP_BLOCK + k % NBP_BLOCK] |=
-                (uint8_t)(field << block % fields * f);
+            const size_t bit = bit_at(i, k);
+            plane[bit / 8] |= (uint8_t)(field << bit % 8);
         }
     }
 }

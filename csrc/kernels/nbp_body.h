@@ -15,6 +15,7 @@
 #include "kernels/vec.h"
 #include "kernels/vec_i8.h"
 
+#define NBP_AHEAD 4096
 #define INLINE static inline __attribute__((always_inline))
 
 /* All bytes equal. */
@@ -24,111 +25,259 @@ bytes(uint32_t byte)
     return vb_set((int32_t)(byte * 0x01010101U));
 }
 
-/* acc 2^shift, shift of either sign; a right shift is exact. */
-INLINE vb
-scaled(vb acc, int shift)
-{
-    return shift >= 0 ? vb_sll(acc, shift) : vb_sra(acc, -shift);
-}
+#if VB_LANES == 16
+enum { TILE = 4 }; /* rows that meet one load of x */
+#else
+enum { TILE = 2 };
+#endif
+#define NARROW (VB_DOT_MAX < 255) /* a field at the top would saturate where it lies */
 
-/* Sum over a plane of f-bit fields whose lowest bit has weight 2^place, in lanes. */
-INLINE vb
-plane_sum(const uint8_t *plane, uint32_t mask, const int8_t *x, size_t chunks, size_t f, int place)
-{
-    const size_t fields = 8 / f;
-    vb acc[8];
-#pragma GCC unroll 8
-    for (size_t a = 0; a < 8; a++) {
-        acc[a] = vb_set(0);
-    }
-    for (size_t c = 0; c < chunks; c++) {
-        vu_prefetch(plane, 2048, 64 * f);
-        for (size_t h = 0; h < NBP_BLOCK; h += VB_BYTES) {
-#pragma GCC unroll 8
-            for (size_t a = 0; a < 8; a++) {
-                const size_t v = a / fields;
-                const size_t j = a % fields;
-                const vb word = vb_load(plane + v * NBP_BLOCK + h);
-                const vb in = vb_load(x + a * NBP_BLOCK + h);
-                const bool top = VB_DOT_MAX < 255 && f > 1 && j == fields - 1;
-                const vb field = top ? vb_and(vb_srl(word, (int)(f * j)), bytes(mask))
-                                     : vb_and(word, bytes(mask << f * j & 255U));
-                acc[a] = vb_dot(acc[a], field, in);
-            }
-        }
-        plane += NBP_BLOCK * f;
-        x += NBP_CHUNK;
-    }
-    vb sum = vb_set(0);
-#pragma GCC unroll 8
-    for (size_t a = 0; a < 8; a++) {
-        const size_t j = a % fields;
-        const bool top = VB_DOT_MAX < 255 && f > 1 && j == fields - 1;
-        sum = vb_add(sum, scaled(acc[a], place - (top ? 0 : (int)(f * j))));
-    }
-    return sum;
-}
-
-static inline int32_t
-sum(const nbp_row *row, const int8_t *x, size_t chunks)
-{
-    vb s = plane_sum(row->plane[0], row->mask[0], x, chunks, 2, 6);
-    if (row->mask[1] != 0) {
-        s = vb_add(s, plane_sum(row->plane[1], row->mask[1], x, chunks, 1, 5));
-    }
-    if (row->mask[2] != 0) {
-        s = vb_add(s, plane_sum(row->plane[2], row->mask[2], x, chunks, 1, 4));
-    }
-    if (row->mask[3] != 0) {
-        s = vb_add(s, plane_sum(row->plane[3], row->mask[3], x, chunks, 4, 0));
-    }
-    return vb_sum(s);
-}
-
-/* Field of block b in a plane of f-bit fields, at the low end of each byte, from byte h on. */
-INLINE vb
-field(const uint8_t *plane, uint32_t mask, size_t f, size_t b, size_t h)
-{
-    const size_t fields = 8 / f;
-    const vb word = vb_load(plane + b / fields * NBP_BLOCK + h);
-    return vb_and(vb_srl(word, (int)(b % fields * f)), bytes(mask));
-}
-
-static inline int32_t
-sum_blocks(const nbp_row *row, const int8_t *x, size_t first, size_t stop)
+INLINE const uint8_t *
+plane_at(const nbp_row *row, size_t plane, size_t r, size_t chunks)
 {
     static const size_t width[NBP_PLANES] = {2, 1, 1, 4};
-    static const int place[NBP_PLANES] = {6, 5, 4, 0};
-    vb total = vb_set(0);
-    for (size_t p = 0; p < NBP_PLANES; p++) {
-        vb acc = vb_set(0);
-        for (size_t b = first; row->mask[p] != 0 && b < stop; b++) {
-            for (size_t h = 0; h < NBP_BLOCK; h += VB_BYTES) {
-                acc = vb_dot(acc, field(row->plane[p], row->mask[p], width[p], b, h),
-                             vb_load(x + b * NBP_BLOCK + h));
-            }
-        }
-        total = vb_add(total, vb_sll(acc, place[p]));
-    }
-    return vb_sum(total);
+    return row->plane[plane] + r * chunks * NBP_BLOCK * width[plane];
 }
 
-/* Codes of p bits of one block. */
+/* Sums of rows r to r + nr at 1 or 2 bits, in lanes: each field is multiplied where it lies. */
 INLINE void
-codes(const nbp_row *row, int p, size_t b, uint8_t code[NBP_BLOCK])
+pair_sums(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t chunks, vb *s)
+{
+    const uint8_t *a = plane_at(row, 0, r, chunks);
+    const size_t pitch = chunks * 2 * NBP_BLOCK;
+    const uint32_t mask = row->mask[0];
+    vb acc[TILE][4];
+#pragma GCC unroll 4
+    for (size_t i = 0; i < nr; i++) {
+#pragma GCC unroll 4
+        for (size_t j = 0; j < 4; j++) {
+            acc[i][j] = vb_set(0);
+        }
+    }
+    for (size_t c = 0; c < chunks; c++, a += 2 * NBP_BLOCK, x += NBP_CHUNK) {
+#pragma GCC unroll 4
+        for (size_t i = 0; i < nr; i++) {
+            vu_prefetch(a + i * pitch, NBP_AHEAD, 2 * NBP_BLOCK);
+        }
+        for (size_t h = 0; h < NBP_BLOCK; h += VB_BYTES) {
+#pragma GCC unroll 8
+            for (size_t b = 0; b < 8; b++) {
+                const size_t j = b % 4;
+                const vb in = vb_load(x + b * NBP_BLOCK + h);
+#pragma GCC unroll 4
+                for (size_t i = 0; i < nr; i++) {
+                    const vb word = vb_load(a + i * pitch + b / 4 * NBP_BLOCK + h);
+                    const vb field = NARROW && j == 3 ? vb_and(vb_srl(word, 6), bytes(mask))
+                                                      : vb_and(word, bytes(mask << 2 * j & 255U));
+                    acc[i][j] = vb_dot(acc[i][j], field, in);
+                }
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (size_t i = 0; i < nr; i++) {
+        s[i] = vb_sll(acc[i][3], NARROW ? 6 : 0);
+#pragma GCC unroll 4
+        for (size_t j = 0; j < 3; j++) {
+            s[i] = vb_add(s[i], vb_sll(acc[i][j], (int)(6 - 2 * j)));
+        }
+    }
+}
+
+/* Words whose nibbles are the top four bits of the code, garbage where c is not given: of vector v
+ * of plane a, blocks 4 v and 4 v + 2 (even) and 4 v + 1 and 4 v + 3 (odd). */
+INLINE void
+merge(vb a, vb b, const vb *c, size_t v, vb *even, vb *odd)
+{
+    vb d = c == NULL ? b : vb_select(bytes(v == 0 ? 0xaaU : 0x55U), b, *c);
+    d = v == 0 ? d : vb_rol(d, 1);
+    *even = vb_rol(vb_select(bytes(0x33U), a, d), 2);
+    *odd = vb_select(bytes(0xccU), a, d);
+}
+
+INLINE vb
+high(vb word, uint32_t mask)
+{
+    return NARROW ? vb_and(vb_srl(word, 4), bytes(mask)) : vb_and(word, bytes(mask << 4));
+}
+
+/* The same as pair_sums at 3 bits, or 4 (four): planes a, b and c. */
+INLINE void
+nibble_sums(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t chunks, bool four,
+            vb *s)
+{
+    const uint8_t *a = plane_at(row, 0, r, chunks);
+    const uint8_t *b = plane_at(row, 1, r, chunks);
+    const uint8_t *c = four ? plane_at(row, 2, r, chunks) : b;
+    const size_t pitch = chunks * NBP_BLOCK;
+    const uint32_t mask = four ? 15U : 14U;
+    vb low[TILE];
+    vb up[TILE];
+#pragma GCC unroll 4
+    for (size_t i = 0; i < nr; i++) {
+        low[i] = vb_set(0);
+        up[i] = vb_set(0);
+    }
+    for (size_t k = 0; k < pitch; k += NBP_BLOCK, x += NBP_CHUNK) {
+#pragma GCC unroll 4
+        for (size_t i = 0; i < nr; i++) {
+            vu_prefetch(a + 2 * (k + i * pitch), NBP_AHEAD, 2 * NBP_BLOCK);
+            vu_prefetch(b + k + i * pitch, NBP_AHEAD / 2, NBP_BLOCK);
+            vu_prefetch(c + k + i * pitch, NBP_AHEAD / 2, four ? NBP_BLOCK : 0);
+        }
+        for (size_t h = 0; h < NBP_BLOCK; h += VB_BYTES) {
+#pragma GCC unroll 2
+            for (size_t v = 0; v < 2; v++) {
+                const int8_t *in = x + 4 * v * NBP_BLOCK + h;
+#pragma GCC unroll 4
+                for (size_t i = 0; i < nr; i++) {
+                    const size_t at = k + i * pitch;
+                    const vb cv = vb_load(c + at + h);
+                    vb even;
+                    vb odd;
+                    merge(vb_load(a + 2 * at + v * NBP_BLOCK + h), vb_load(b + at + h),
+                          four ? &cv : NULL, v, &even, &odd);
+                    low[i] = vb_dot(low[i], vb_and(even, bytes(mask)), vb_load(in));
+                    low[i] =
+                        vb_dot(low[i], vb_and(odd, bytes(mask)), vb_load(in + NBP_BLOCK));
+                    up[i] = vb_dot(up[i], high(even, mask), vb_load(in + 2 * NBP_BLOCK));
+                    up[i] = vb_dot(up[i], high(odd, mask), vb_load(in + 3 * NBP_BLOCK));
+                }
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (size_t i = 0; i < nr; i++) {
+        s[i] = vb_add(vb_sll(low[i], 4), vb_sll(up[i], NARROW ? 4 : 0));
+    }
+}
+
+/* Adds the low four bits. */
+INLINE void
+add_low_sums(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t chunks, vb *s)
+{
+    const uint8_t *a = plane_at(row, 3, r, chunks);
+    const size_t pitch = chunks * 4 * NBP_BLOCK;
+    const uint32_t mask = row->mask[3];
+    vb up[TILE];
+#pragma GCC unroll 4
+    for (size_t i = 0; i < nr; i++) {
+        up[i] = vb_set(0);
+    }
+    for (size_t k = 0; k < pitch; k += NBP_BLOCK, x += 2 * NBP_BLOCK) {
+        for (size_t h = 0; h < NBP_BLOCK; h += VB_BYTES) {
+#pragma GCC unroll 4
+            for (size_t i = 0; i < nr; i++) {
+                vu_prefetch(a + k + i * pitch, NBP_AHEAD * 2, NBP_BLOCK);
+                const vb word = vb_load(a + k + i * pitch + h);
+                s[i] = vb_dot(s[i], vb_and(word, bytes(mask)), vb_load(x + h));
+                up[i] = vb_dot(up[i], high(word, mask), vb_load(x + NBP_BLOCK + h));
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (size_t i = 0; i < nr; i++) {
+        s[i] = vb_add(s[i], vb_sra(up[i], NARROW ? 0 : 4));
+    }
+}
+
+INLINE void
+tile(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t chunks, int32_t *out)
+{
+    vb s[4];
+    if (row->mask[1] == 0) {
+        pair_sums(row, r, nr, x, chunks, s);
+    }
+    else if (row->mask[2] == 0) {
+        nibble_sums(row, r, nr, x, chunks, false, s);
+    }
+    else {
+        nibble_sums(row, r, nr, x, chunks, true, s);
+    }
+    if (row->mask[3] != 0) {
+        add_low_sums(row, r, nr, x, chunks, s);
+    }
+    if (nr == 4) {
+        vb_sum4(s[0], s[1], s[2], s[3], out);
+    }
+    else {
+        for (size_t i = 0; i < nr; i++) {
+            out[i] = vb_sum(s[i]);
+        }
+    }
+}
+
+static inline void
+sums(const nbp_row *row, size_t rows, const int8_t *x, size_t chunks, int32_t *out)
+{
+    size_t r = 0;
+    for (; r + TILE <= rows; r += TILE) {
+        tile(row, r, TILE, x, chunks, out + r);
+    }
+    for (; r < rows; r++) {
+        tile(row, r, 1, x, chunks, out + r);
+    }
+}
+
+/* Bits 7 to 4 and 3 to 0 of a chunk's codes, from byte h of each block on. */
+INLINE void
+split(const nbp_row *row, size_t chunk, size_t h, vb top[8], vb bottom[8])
+{
+    const vb none = vb_set(0);
+    const size_t at = chunk * NBP_BLOCK + h;
+    const vb b = row->mask[1] != 0 ? vb_load(row->plane[1] + at) : none;
+    const vb c = row->mask[2] != 0 ? vb_load(row->plane[2] + at) : none;
+    const uint32_t mask = (uint32_t)row->mask[0] << 2 | (uint32_t)row->mask[1] << 1 | row->mask[2];
+    for (size_t v = 0; v < 2; v++) {
+        vb even;
+        vb odd;
+        merge(vb_load(row->plane[0] + at + (chunk + v) * NBP_BLOCK), b, &c, v, &even, &odd);
+        top[4 * v] = vb_and(even, bytes(mask));
+        top[4 * v + 1] = vb_and(odd, bytes(mask));
+        top[4 * v + 2] = vb_and(vb_srl(even, 4), bytes(mask));
+        top[4 * v + 3] = vb_and(vb_srl(odd, 4), bytes(mask));
+    }
+    for (size_t v = 0; v < 4; v++) {
+        const vb word = row->mask[3] != 0
+                            ? vb_load(row->plane[3] + (4 * chunk + v) * NBP_BLOCK + h)
+                            : none;
+        bottom[2 * v] = vb_and(word, bytes(row->mask[3]));
+        bottom[2 * v + 1] = vb_and(vb_srl(word, 4), bytes(row->mask[3]));
+    }
+}
+
+static inline void
+block_sums(const nbp_row *row, size_t chunk, const int8_t *x, int32_t out[8])
+{
+    vb s[8];
+    for (size_t i = 0; i < 8; i++) {
+        s[i] = vb_set(0);
+    }
+    for (size_t h = 0; h < NBP_BLOCK; h += VB_BYTES) {
+        vb top[8];
+        vb bottom[8];
+        split(row, chunk, h, top, bottom);
+        for (size_t i = 0; i < 8; i++) {
+            const vb in = vb_load(x + i * NBP_BLOCK + h);
+            s[i] = vb_add(s[i], vb_dot(vb_sll(vb_dot(vb_set(0), top[i], in), 4), bottom[i], in));
+        }
+    }
+    vb_sum4(s[0], s[1], s[2], s[3], out);
+    vb_sum4(s[4], s[5], s[6], s[7], out + 4);
+}
+
+/* Codes of p bits of one chunk. */
+INLINE void
+codes(const nbp_row *row, int p, size_t chunk, uint8_t code[NBP_CHUNK])
 {
     for (size_t h = 0; h < NBP_BLOCK; h += VB_BYTES) {
-        vb c = vb_sll(field(row->plane[0], row->mask[0], 2, b, h), 6);
-        if (row->mask[1] != 0) {
-            c = vb_add(c, vb_sll(field(row->plane[1], row->mask[1], 1, b, h), 5));
+        vb top[8];
+        vb bottom[8];
+        split(row, chunk, h, top, bottom);
+        for (size_t i = 0; i < 8; i++) {
+            const vb whole = vb_add(vb_sll(top[i], 4), bottom[i]);
+            vb_store(code + i * NBP_BLOCK + h, vb_and(vb_srl(whole, 8 - p), bytes((1U << p) - 1U)));
         }
-        if (row->mask[2] != 0) {
-            c = vb_add(c, vb_sll(field(row->plane[2], row->mask[2], 1, b, h), 4));
-        }
-        if (row->mask[3] != 0) {
-            c = vb_add(c, field(row->plane[3], row->mask[3], 4, b, h));
-        }
-        vb_store(code + h, vb_and(vb_srl(c, 8 - p), bytes((1U << p) - 1U)));
     }
 }
 
@@ -137,15 +286,15 @@ enum { LANES = 16 };
 static inline float
 lookup(const nbp_row *row, int p, const float *lut, const float *x, size_t chunks)
 {
-    uint8_t code[NBP_BLOCK];
+    uint8_t code[NBP_CHUNK];
     float lane[LANES] = {0.0F};
 #if VB_LANES == 16
     __m512 acc = _mm512_setzero_ps();
     const __mmask16 some = (__mmask16)(p < 4 ? (1U << (1U << p)) - 1U : 0xffffU);
     const __m512 table = _mm512_maskz_loadu_ps(p <= 4 ? some : 0, lut);
-    for (size_t b = 0; b < chunks * (NBP_CHUNK / NBP_BLOCK); b++, x += NBP_BLOCK) {
+    for (size_t b = 0; b < chunks; b++, x += NBP_CHUNK) {
         codes(row, p, b, code);
-        for (size_t i = 0; i < NBP_BLOCK; i += LANES) {
+        for (size_t i = 0; i < NBP_CHUNK; i += LANES) {
             const __m512i index =
                 _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(code + i)));
             const __m512 w = p <= 4 ? _mm512_permutexvar_ps(index, table)
@@ -156,9 +305,9 @@ lookup(const nbp_row *row, int p, const float *lut, const float *x, size_t chunk
     _mm512_storeu_ps(lane, acc);
 #elif VB_LANES == 8
     __m256 acc[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-    for (size_t b = 0; b < chunks * (NBP_CHUNK / NBP_BLOCK); b++, x += NBP_BLOCK) {
+    for (size_t b = 0; b < chunks; b++, x += NBP_CHUNK) {
         codes(row, p, b, code);
-        for (size_t i = 0; i < NBP_BLOCK; i += 8) {
+        for (size_t i = 0; i < NBP_CHUNK; i += 8) {
             const __m256i index =
                 _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(code + i)));
             const __m256 w = _mm256_i32gather_ps(lut, index, sizeof *lut);
@@ -168,9 +317,9 @@ lookup(const nbp_row *row, int p, const float *lut, const float *x, size_t chunk
     _mm256_storeu_ps(lane, acc[0]);
     _mm256_storeu_ps(lane + 8, acc[1]);
 #else
-    for (size_t b = 0; b < chunks * (NBP_CHUNK / NBP_BLOCK); b++, x += NBP_BLOCK) {
+    for (size_t b = 0; b < chunks; b++, x += NBP_CHUNK) {
         codes(row, p, b, code);
-        for (size_t i = 0; i < NBP_BLOCK; i++) {
+        for (size_t i = 0; i < NBP_CHUNK; i++) {
             lane[i % LANES] += lut[code[i]] * x[i];
         }
     }

@@ -7,7 +7,8 @@
 enum {
     NBP_PLANES = 4,
     NBP_CHUNK = 512, /* columns; rows are padded to whole chunks */
-    NBP_BLOCK = 64   /* columns of a field: byte i of a plane's vector holds column i of each */
+    NBP_BLOCK = 64,  /* columns of a field: byte i of a plane's vector holds column i of each */
+    NBP_ROWS = 16    /* of one call of sums */
 };
 
 /* One row: its planes, and which bits of a plane's fields count (0: the plane is not read). */
@@ -18,10 +19,11 @@ typedef struct nbp_row {
 
 typedef struct dns_nbp_ops {
     dns_isa isa;
-    /* Sum of code8(k) x(k) over the chunks, code8 with the masked bits in their places of 8. */
-    int32_t (*sum)(const nbp_row *row, const int8_t *x, size_t chunks);
-    /* The same over the columns of blocks [first, stop). */
-    int32_t (*sum_blocks)(const nbp_row *row, const int8_t *x, size_t first, size_t stop);
+    /* Sums of code8(k) x(k) of so many rows from `row` on, code8 with the masked bits in their
+     * places of 8. */
+    void (*sums)(const nbp_row *row, size_t rows, const int8_t *x, size_t chunks, int32_t *out);
+    /* The same sums of one row over each block of one chunk; x is the chunk's. */
+    void (*block_sums)(const nbp_row *row, size_t chunk, const int8_t *x, int32_t out[8]);
     /* Sum of lut[code8 >> (8 - p)] x. */
     float (*lookup)(const nbp_row *row, int p, const float *lut, const float *x, size_t chunks);
 } dns_nbp_ops;

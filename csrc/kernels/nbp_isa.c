@@ -4,7 +4,7 @@
 extern const dns_nbp_ops DNS_ISA_FN(dns_nbp_ops);
 const dns_nbp_ops DNS_ISA_FN(dns_nbp_ops) = {
     .isa = DNS_ISA_VALUE,
-    .sum = sum,
-    .sum_blocks = sum_blocks,
+    .sums = sums,
+    .block_sums = block_sums,
     .lookup = lookup,
 };

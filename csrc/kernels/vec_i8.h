@@ -69,10 +69,33 @@ vb_sll(vb a, int n)
 {
     return _mm512_sll_epi32(a, _mm_cvtsi32_si128(n));
 }
+/* Lanes rotated left, and bits of a where mask has ones, of b elsewhere. */
+static inline vb
+vb_rol(vb a, int n)
+{
+    return _mm512_rolv_epi32(a, _mm512_set1_epi32(n));
+}
+static inline vb
+vb_select(vb mask, vb a, vb b)
+{
+    return _mm512_ternarylogic_epi32(mask, a, b, 0xca);
+}
 static inline int32_t
 vb_sum(vb a)
 {
     return _mm512_reduce_add_epi32(a);
+}
+/* The sums of four vectors' lanes. */
+static inline void
+vb_sum4(vb a, vb b, vb c, vb d, int32_t out[4])
+{
+    const vb ab = vb_add(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    const vb cd = vb_add(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    const vb s = vb_add(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    const __m256i half =
+        _mm256_add_epi32(_mm512_castsi512_si256(s), _mm512_extracti64x4_epi64(s, 1));
+    _mm_storeu_si128((__m128i *)out, _mm_add_epi32(_mm256_castsi256_si128(half),
+                                                   _mm256_extracti128_si256(half, 1)));
 }
 #if defined(__AVX512VNNI__)
 #define VB_DOT_MAX 255
@@ -137,6 +160,23 @@ vb_sll(vb a, int n)
 {
     return _mm256_sll_epi32(a, _mm_cvtsi32_si128(n));
 }
+static inline vb
+vb_rol(vb a, int n)
+{
+    return _mm256_or_si256(vb_sll(a, n), vb_srl(a, 32 - n));
+}
+static inline vb
+vb_select(vb mask, vb a, vb b)
+{
+    return _mm256_or_si256(_mm256_and_si256(mask, a), _mm256_andnot_si256(mask, b));
+}
+static inline void
+vb_sum4(vb a, vb b, vb c, vb d, int32_t out[4])
+{
+    const vb s = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+    _mm_storeu_si128((__m128i *)out,
+                     _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1)));
+}
 static inline int32_t
 vb_sum(vb a)
 {
@@ -200,10 +240,28 @@ vb_sll(vb a, int n)
 {
     return a << n;
 }
+static inline vb
+vb_rol(vb a, int n)
+{
+    return a << n | a >> (32 - n);
+}
+static inline vb
+vb_select(vb mask, vb a, vb b)
+{
+    return (mask & a) | (~mask & b);
+}
 static inline int32_t
 vb_sum(vb a)
 {
     return (int32_t)((a[0] + a[2]) + (a[1] + a[3]));
+}
+static inline void
+vb_sum4(vb a, vb b, vb c, vb d, int32_t out[4])
+{
+    out[0] = vb_sum(a);
+    out[1] = vb_sum(b);
+    out[2] = vb_sum(c);
+    out[3] = vb_sum(d);
 }
 static inline vb
 vb_dot(vb acc, vb u, vb s)
