@@ -15,7 +15,6 @@
 #include "kernels/vec.h"
 #include "kernels/vec_i8.h"
 
-#define NBP_AHEAD 4096
 #define INLINE static inline __attribute__((always_inline))
 
 /* All bytes equal. */
@@ -39,12 +38,22 @@ plane_at(const nbp_row *row, size_t plane, size_t r, size_t chunks)
     return row->plane[plane] + r * chunks * NBP_BLOCK * width[plane];
 }
 
+/* Bytes from a row's place to what is to be read next but for some 4 KiB: the same place in rows of
+ * a later tile, or of long rows a later place. */
+INLINE size_t
+ahead_of(size_t pitch, size_t nr)
+{
+    const size_t all = pitch * nr;
+    return pitch >= 4096 ? 2048 : (4096 + all - 1) / all * all;
+}
+
 /* Sums of rows r to r + nr at 1 or 2 bits, in lanes: each field is multiplied where it lies. */
 INLINE void
 pair_sums(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t chunks, vb *s)
 {
     const uint8_t *a = plane_at(row, 0, r, chunks);
     const size_t pitch = chunks * 2 * NBP_BLOCK;
+    const size_t ahead = ahead_of(pitch, nr);
     const uint32_t mask = row->mask[0];
     vb acc[TILE][4];
 #pragma GCC unroll 4
@@ -57,7 +66,7 @@ pair_sums(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t chunk
     for (size_t c = 0; c < chunks; c++, a += 2 * NBP_BLOCK, x += NBP_CHUNK) {
 #pragma GCC unroll 4
         for (size_t i = 0; i < nr; i++) {
-            vu_prefetch(a + i * pitch, NBP_AHEAD, 2 * NBP_BLOCK);
+            vu_prefetch(a + i * pitch, ahead, 2 * NBP_BLOCK);
         }
         for (size_t h = 0; h < NBP_BLOCK; h += VB_BYTES) {
 #pragma GCC unroll 8
@@ -110,6 +119,7 @@ nibble_sums(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t chu
     const uint8_t *b = plane_at(row, 1, r, chunks);
     const uint8_t *c = four ? plane_at(row, 2, r, chunks) : b;
     const size_t pitch = chunks * NBP_BLOCK;
+    const size_t ahead = ahead_of(2 * pitch, nr) / 2;
     const uint32_t mask = four ? 15U : 14U;
     vb low[TILE];
     vb up[TILE];
@@ -121,9 +131,10 @@ nibble_sums(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t chu
     for (size_t k = 0; k < pitch; k += NBP_BLOCK, x += NBP_CHUNK) {
 #pragma GCC unroll 4
         for (size_t i = 0; i < nr; i++) {
-            vu_prefetch(a + 2 * (k + i * pitch), NBP_AHEAD, 2 * NBP_BLOCK);
-            vu_prefetch(b + k + i * pitch, NBP_AHEAD / 2, NBP_BLOCK);
-            vu_prefetch(c + k + i * pitch, NBP_AHEAD / 2, four ? NBP_BLOCK : 0);
+            const size_t at = k + i * pitch;
+            vu_prefetch(a + 2 * at, 2 * ahead, 2 * NBP_BLOCK);
+            vu_prefetch(b + at, ahead, NBP_BLOCK);
+            vu_prefetch(c + at, ahead, four ? NBP_BLOCK : 0);
         }
         for (size_t h = 0; h < NBP_BLOCK; h += VB_BYTES) {
 #pragma GCC unroll 2
@@ -158,6 +169,7 @@ add_low_sums(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t ch
 {
     const uint8_t *a = plane_at(row, 3, r, chunks);
     const size_t pitch = chunks * 4 * NBP_BLOCK;
+    const size_t ahead = ahead_of(pitch, nr);
     const uint32_t mask = row->mask[3];
     vb up[TILE];
 #pragma GCC unroll 4
@@ -168,7 +180,7 @@ add_low_sums(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t ch
         for (size_t h = 0; h < NBP_BLOCK; h += VB_BYTES) {
 #pragma GCC unroll 4
             for (size_t i = 0; i < nr; i++) {
-                vu_prefetch(a + k + i * pitch, NBP_AHEAD * 2, NBP_BLOCK);
+                vu_prefetch(a + k + i * pitch, ahead, NBP_BLOCK);
                 const vb word = vb_load(a + k + i * pitch + h);
                 s[i] = vb_dot(s[i], vb_and(word, bytes(mask)), vb_load(x + h));
                 up[i] = vb_dot(up[i], high(word, mask), vb_load(x + NBP_BLOCK + h));
