@@ -50,17 +50,39 @@ bit_at(size_t i, size_t k)
     }
 }
 
+/* Rows of row m's tile. */
+static size_t
+tile_of(size_t rows, size_t m)
+{
+    return m < rows / NBP_TILE * NBP_TILE ? NBP_TILE : 1;
+}
+
+/* Where row m begins in plane i, in bytes. */
+static size_t
+row_start(const nbp_plan *plan, size_t i, size_t m)
+{
+    const size_t tile = tile_of(plan->base.rows, m);
+    return m / tile * tile * plan->row_bytes[i] + m % tile * NBP_BLOCK;
+}
+
+/* The byte of a row that holds a bit of it. */
+static size_t
+byte_of(size_t bit, size_t step)
+{
+    return bit / (8 * NBP_BLOCK) * step + bit / 8 % NBP_BLOCK;
+}
+
 /* Planes of row m and the bits of them that precision p takes. */
 static nbp_row
 row_at(const nbp_plan *plan, int p, size_t m)
 {
-    nbp_row row = {{NULL}, {0}};
+    nbp_row row = {{NULL}, {0}, tile_of(plan->base.rows, m) * NBP_BLOCK};
     for (size_t i = 0; i < NBP_PLANES; i++) {
         const int width = (int)plane_bits[i];
         const int have = p - (8 - plane_top[i]); /* bits of this plane at precision p */
         const int kept = have > width ? width : have;
         if (kept > 0) {
-            row.plane[i] = plan->plane[i] + m * plan->row_bytes[i];
+            row.plane[i] = plan->plane[i] + row_start(plan, i, m);
             row.mask[i] = (uint8_t)(((1U << kept) - 1U) << (width - kept));
         }
     }
@@ -251,9 +273,12 @@ multiply_part(void *ctx, size_t part)
     const job *j = ctx;
     const nbp_plan *plan = j->plan;
     const dns_call *call = j->call;
-    const size_t end = dns_part(plan->base.rows, j->parts, part + 1);
+    const size_t rows_all = plan->base.rows;
+    const size_t tiles = (rows_all + NBP_TILE - 1) / NBP_TILE;
+    const size_t last = dns_part(tiles, j->parts, part + 1) * NBP_TILE;
+    const size_t end = last < rows_all ? last : rows_all;
     float y[NBP_ROWS];
-    for (size_t m = dns_part(plan->base.rows, j->parts, part); m < end; m += NBP_ROWS) {
+    for (size_t m = dns_part(tiles, j->parts, part) * NBP_TILE; m < end; m += NBP_ROWS) {
         const size_t rows = end - m < NBP_ROWS ? end - m : NBP_ROWS;
         for (size_t n = 0; n < call->n; n++) {
             multiply_rows(j, m, rows, n, y);
@@ -334,7 +359,7 @@ code_at(const nbp_row *row, size_t k)
     for (size_t i = 0; i < NBP_PLANES; i++) {
         if (row->mask[i] != 0) {
             const size_t bit = bit_at(i, k);
-            code |= (unsigned)(row->plane[i][bit / 8] >> bit % 8 & row->mask[i])
+            code |= (unsigned)(row->plane[i][byte_of(bit, row->step)] >> bit % 8 & row->mask[i])
                     << (plane_top[i] - (int)plane_bits[i]);
         }
     }
@@ -429,17 +454,18 @@ check(const dns_nbp_codes *w, dns_error *err)
 static void
 pack_row(nbp_plan *plan, size_t m, const uint8_t *codes)
 {
+    const size_t step = tile_of(plan->base.rows, m) * NBP_BLOCK;
     for (size_t i = 0; i < NBP_PLANES; i++) {
         const size_t f = plane_bits[i];
         if (plan->plane[i] == NULL) {
             continue;
         }
-        uint8_t *plane = plan->plane[i] + m * plan->row_bytes[i];
+        uint8_t *plane = plan->plane[i] + row_start(plan, i, m);
         for (size_t k = 0; k < plan->base.cols; k++) {
             const unsigned code = (unsigned)codes[k] << (8 - plan->bits) & 255U;
             const unsigned field = code >> (plane_top[i] - (int)f) & ((1U << f) - 1U);
             const size_t bit = bit_at(i, k);
-            plane[bit / 8] |= (uint8_t)(field << bit % 8);
+            plane[byte_of(bit, step)] |= (uint8_t)(field << bit % 8);
         }
     }
 }

@@ -25,37 +25,20 @@ bytes(uint32_t byte)
 }
 
 #if VB_LANES == 16
-enum { TILE = 4 }; /* rows that meet one load of x */
+enum { NR = 4 }; /* rows that meet one load of x */
 #else
-enum { TILE = 2 };
+enum { NR = 2 };
 #endif
 #define NARROW (VB_DOT_MAX < 255) /* a field at the top would saturate where it lies */
+#define AHEAD 2048                /* bytes of a plane of one bit */
 
-INLINE const uint8_t *
-plane_at(const nbp_row *row, size_t plane, size_t r, size_t chunks)
-{
-    static const size_t width[NBP_PLANES] = {2, 1, 1, 4};
-    return row->plane[plane] + r * chunks * NBP_BLOCK * width[plane];
-}
-
-/* Bytes from a row's place to what is to be read next but for some 4 KiB: the same place in rows of
- * a later tile, or of long rows a later place. */
-INLINE size_t
-ahead_of(size_t pitch, size_t nr)
-{
-    const size_t all = pitch * nr;
-    return pitch >= 4096 ? 2048 : (4096 + all - 1) / all * all;
-}
-
-/* Sums of rows r to r + nr at 1 or 2 bits, in lanes: each field is multiplied where it lies. */
+/* Sums of nr rows at 1 or 2 bits, in lanes: each field is multiplied where it lies. */
 INLINE void
-pair_sums(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t chunks, vb *s)
+pair_sums(const nbp_row *row, size_t nr, size_t step, const int8_t *x, size_t chunks, vb *s)
 {
-    const uint8_t *a = plane_at(row, 0, r, chunks);
-    const size_t pitch = chunks * 2 * NBP_BLOCK;
-    const size_t ahead = ahead_of(pitch, nr);
+    const uint8_t *a = row->plane[0];
     const uint32_t mask = row->mask[0];
-    vb acc[TILE][4];
+    vb acc[NR][4];
 #pragma GCC unroll 4
     for (size_t i = 0; i < nr; i++) {
 #pragma GCC unroll 4
@@ -63,11 +46,9 @@ pair_sums(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t chunk
             acc[i][j] = vb_set(0);
         }
     }
-    for (size_t c = 0; c < chunks; c++, a += 2 * NBP_BLOCK, x += NBP_CHUNK) {
-#pragma GCC unroll 4
-        for (size_t i = 0; i < nr; i++) {
-            vu_prefetch(a + i * pitch, ahead, 2 * NBP_BLOCK);
-        }
+    for (size_t c = 0; c < chunks; c++, a += 2 * step, x += NBP_CHUNK) {
+        vu_prefetch(a, 2 * AHEAD, nr * NBP_BLOCK);
+        vu_prefetch(a + step, 2 * AHEAD, nr * NBP_BLOCK);
         for (size_t h = 0; h < NBP_BLOCK; h += VB_BYTES) {
 #pragma GCC unroll 8
             for (size_t b = 0; b < 8; b++) {
@@ -75,7 +56,7 @@ pair_sums(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t chunk
                 const vb in = vb_load(x + b * NBP_BLOCK + h);
 #pragma GCC unroll 4
                 for (size_t i = 0; i < nr; i++) {
-                    const vb word = vb_load(a + i * pitch + b / 4 * NBP_BLOCK + h);
+                    const vb word = vb_load(a + b / 4 * step + i * NBP_BLOCK + h);
                     const vb field = NARROW && j == 3 ? vb_and(vb_srl(word, 6), bytes(mask))
                                                       : vb_and(word, bytes(mask << 2 * j & 255U));
                     acc[i][j] = vb_dot(acc[i][j], field, in);
@@ -93,8 +74,8 @@ pair_sums(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t chunk
     }
 }
 
-/* Words whose nibbles are the top four bits of the code, garbage where c is not given: of vector v
- * of plane a, blocks 4 v and 4 v + 2 (even) and 4 v + 1 and 4 v + 3 (odd). */
+/* Words whose nibbles are the top four bits of the code (the last is garbage where c is not given)
+ * in vector v of plane a: blocks 4 v and 4 v + 2 (even), 4 v + 1 and 4 v + 3 (odd). */
 INLINE void
 merge(vb a, vb b, const vb *c, size_t v, vb *even, vb *odd)
 {
@@ -104,56 +85,49 @@ merge(vb a, vb b, const vb *c, size_t v, vb *even, vb *odd)
     *odd = vb_select(bytes(0xccU), a, d);
 }
 
+/* The upper nibbles, where they lie if they may. */
 INLINE vb
-high(vb word, uint32_t mask)
+upper(vb word, uint32_t mask)
 {
     return NARROW ? vb_and(vb_srl(word, 4), bytes(mask)) : vb_and(word, bytes(mask << 4));
 }
 
-/* The same as pair_sums at 3 bits, or 4 (four): planes a, b and c. */
+/* The same as pair_sums at 3 bits, or 4 (four). */
 INLINE void
-nibble_sums(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t chunks, bool four,
+nibble_sums(const nbp_row *row, size_t nr, size_t step, const int8_t *x, size_t chunks, bool four,
             vb *s)
 {
-    const uint8_t *a = plane_at(row, 0, r, chunks);
-    const uint8_t *b = plane_at(row, 1, r, chunks);
-    const uint8_t *c = four ? plane_at(row, 2, r, chunks) : b;
-    const size_t pitch = chunks * NBP_BLOCK;
-    const size_t ahead = ahead_of(2 * pitch, nr) / 2;
+    const uint8_t *a = row->plane[0];
     const uint32_t mask = four ? 15U : 14U;
-    vb low[TILE];
-    vb up[TILE];
+    vb low[NR];
+    vb up[NR];
 #pragma GCC unroll 4
     for (size_t i = 0; i < nr; i++) {
         low[i] = vb_set(0);
         up[i] = vb_set(0);
     }
-    for (size_t k = 0; k < pitch; k += NBP_BLOCK, x += NBP_CHUNK) {
-#pragma GCC unroll 4
-        for (size_t i = 0; i < nr; i++) {
-            const size_t at = k + i * pitch;
-            vu_prefetch(a + 2 * at, 2 * ahead, 2 * NBP_BLOCK);
-            vu_prefetch(b + at, ahead, NBP_BLOCK);
-            vu_prefetch(c + at, ahead, four ? NBP_BLOCK : 0);
-        }
+    for (size_t k = 0; k < chunks * step; k += step, a += 2 * step, x += NBP_CHUNK) {
+        const uint8_t *b = row->plane[1] + k;
+        const uint8_t *c = four ? row->plane[2] + k : b;
+        vu_prefetch(a, 2 * AHEAD, nr * NBP_BLOCK);
+        vu_prefetch(a + step, 2 * AHEAD, nr * NBP_BLOCK);
+        vu_prefetch(b, AHEAD, nr * NBP_BLOCK);
+        vu_prefetch(c, AHEAD, four ? nr * NBP_BLOCK : 0);
         for (size_t h = 0; h < NBP_BLOCK; h += VB_BYTES) {
-#pragma GCC unroll 2
-            for (size_t v = 0; v < 2; v++) {
+#pragma GCC unroll 8
+            for (size_t i = 0; i < 2 * nr; i++) {
+                const size_t v = i / nr;
+                const size_t at = i % nr;
                 const int8_t *in = x + 4 * v * NBP_BLOCK + h;
-#pragma GCC unroll 4
-                for (size_t i = 0; i < nr; i++) {
-                    const size_t at = k + i * pitch;
-                    const vb cv = vb_load(c + at + h);
-                    vb even;
-                    vb odd;
-                    merge(vb_load(a + 2 * at + v * NBP_BLOCK + h), vb_load(b + at + h),
-                          four ? &cv : NULL, v, &even, &odd);
-                    low[i] = vb_dot(low[i], vb_and(even, bytes(mask)), vb_load(in));
-                    low[i] =
-                        vb_dot(low[i], vb_and(odd, bytes(mask)), vb_load(in + NBP_BLOCK));
-                    up[i] = vb_dot(up[i], high(even, mask), vb_load(in + 2 * NBP_BLOCK));
-                    up[i] = vb_dot(up[i], high(odd, mask), vb_load(in + 3 * NBP_BLOCK));
-                }
+                const vb cv = vb_load(c + at * NBP_BLOCK + h);
+                vb even;
+                vb odd;
+                merge(vb_load(a + v * step + at * NBP_BLOCK + h),
+                      vb_load(b + at * NBP_BLOCK + h), four ? &cv : NULL, v, &even, &odd);
+                low[at] = vb_dot(low[at], vb_and(even, bytes(mask)), vb_load(in));
+                low[at] = vb_dot(low[at], vb_and(odd, bytes(mask)), vb_load(in + NBP_BLOCK));
+                up[at] = vb_dot(up[at], upper(even, mask), vb_load(in + 2 * NBP_BLOCK));
+                up[at] = vb_dot(up[at], upper(odd, mask), vb_load(in + 3 * NBP_BLOCK));
             }
         }
     }
@@ -165,25 +139,23 @@ nibble_sums(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t chu
 
 /* Adds the low four bits. */
 INLINE void
-add_low_sums(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t chunks, vb *s)
+add_low_sums(const nbp_row *row, size_t nr, size_t step, const int8_t *x, size_t chunks, vb *s)
 {
-    const uint8_t *a = plane_at(row, 3, r, chunks);
-    const size_t pitch = chunks * 4 * NBP_BLOCK;
-    const size_t ahead = ahead_of(pitch, nr);
+    const uint8_t *a = row->plane[3];
     const uint32_t mask = row->mask[3];
-    vb up[TILE];
+    vb up[NR];
 #pragma GCC unroll 4
     for (size_t i = 0; i < nr; i++) {
         up[i] = vb_set(0);
     }
-    for (size_t k = 0; k < pitch; k += NBP_BLOCK, x += 2 * NBP_BLOCK) {
+    for (size_t v = 0; v < 4 * chunks; v++, a += step, x += 2 * NBP_BLOCK) {
+        vu_prefetch(a, 2 * AHEAD, nr * NBP_BLOCK);
         for (size_t h = 0; h < NBP_BLOCK; h += VB_BYTES) {
 #pragma GCC unroll 4
             for (size_t i = 0; i < nr; i++) {
-                vu_prefetch(a + k + i * pitch, ahead, NBP_BLOCK);
-                const vb word = vb_load(a + k + i * pitch + h);
+                const vb word = vb_load(a + i * NBP_BLOCK + h);
                 s[i] = vb_dot(s[i], vb_and(word, bytes(mask)), vb_load(x + h));
-                up[i] = vb_dot(up[i], high(word, mask), vb_load(x + NBP_BLOCK + h));
+                up[i] = vb_dot(up[i], upper(word, mask), vb_load(x + NBP_BLOCK + h));
             }
         }
     }
@@ -193,41 +165,52 @@ add_low_sums(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t ch
     }
 }
 
+/* Rows first to first + nr of the tile that row begins. */
 INLINE void
-tile(const nbp_row *row, size_t r, size_t nr, const int8_t *x, size_t chunks, int32_t *out)
+some_rows(const nbp_row *row, size_t first, size_t nr, size_t step, const int8_t *x, size_t chunks,
+          int32_t *out)
 {
-    vb s[4];
-    if (row->mask[1] == 0) {
-        pair_sums(row, r, nr, x, chunks, s);
+    nbp_row at = *row;
+    vb s[NR];
+    for (size_t i = 0; i < NBP_PLANES && first > 0; i++) {
+        at.plane[i] += at.mask[i] != 0 ? first * NBP_BLOCK : 0;
     }
-    else if (row->mask[2] == 0) {
-        nibble_sums(row, r, nr, x, chunks, false, s);
+    if (at.mask[1] == 0) {
+        pair_sums(&at, nr, step, x, chunks, s);
     }
     else {
-        nibble_sums(row, r, nr, x, chunks, true, s);
+        nibble_sums(&at, nr, step, x, chunks, at.mask[2] != 0, s);
     }
-    if (row->mask[3] != 0) {
-        add_low_sums(row, r, nr, x, chunks, s);
+    if (at.mask[3] != 0) {
+        add_low_sums(&at, nr, step, x, chunks, s);
     }
-    if (nr == 4) {
+#if VB_LANES == 16
+    if (nr == NR) {
         vb_sum4(s[0], s[1], s[2], s[3], out);
+        return;
     }
-    else {
-        for (size_t i = 0; i < nr; i++) {
-            out[i] = vb_sum(s[i]);
-        }
+#endif
+    for (size_t i = 0; i < nr; i++) {
+        out[i] = vb_sum(s[i]);
     }
 }
 
 static inline void
 sums(const nbp_row *row, size_t rows, const int8_t *x, size_t chunks, int32_t *out)
 {
-    size_t r = 0;
-    for (; r + TILE <= rows; r += TILE) {
-        tile(row, r, TILE, x, chunks, out + r);
-    }
-    for (; r < rows; r++) {
-        tile(row, r, 1, x, chunks, out + r);
+    static const size_t width[NBP_PLANES] = {2, 1, 1, 4};
+    nbp_row at = *row;
+    for (size_t tile = 0, r = 0; r < rows; r += tile) {
+        tile = rows - r < NBP_TILE ? 1 : NBP_TILE;
+        if (tile == 1) {
+            some_rows(&at, 0, 1, NBP_BLOCK, x, chunks, out + r);
+        }
+        for (size_t i = 0; i < NBP_TILE && tile > 1; i += NR) {
+            some_rows(&at, i, NR, NBP_TILE * NBP_BLOCK, x, chunks, out + r + i);
+        }
+        for (size_t i = 0; i < NBP_PLANES; i++) {
+            at.plane[i] += at.mask[i] != 0 ? tile * chunks * NBP_BLOCK * width[i] : 0;
+        }
     }
 }
 
@@ -236,14 +219,14 @@ INLINE void
 split(const nbp_row *row, size_t chunk, size_t h, vb top[8], vb bottom[8])
 {
     const vb none = vb_set(0);
-    const size_t at = chunk * NBP_BLOCK + h;
+    const size_t at = chunk * row->step + h;
     const vb b = row->mask[1] != 0 ? vb_load(row->plane[1] + at) : none;
     const vb c = row->mask[2] != 0 ? vb_load(row->plane[2] + at) : none;
     const uint32_t mask = (uint32_t)row->mask[0] << 2 | (uint32_t)row->mask[1] << 1 | row->mask[2];
     for (size_t v = 0; v < 2; v++) {
         vb even;
         vb odd;
-        merge(vb_load(row->plane[0] + at + (chunk + v) * NBP_BLOCK), b, &c, v, &even, &odd);
+        merge(vb_load(row->plane[0] + (2 * chunk + v) * row->step + h), b, &c, v, &even, &odd);
         top[4 * v] = vb_and(even, bytes(mask));
         top[4 * v + 1] = vb_and(odd, bytes(mask));
         top[4 * v + 2] = vb_and(vb_srl(even, 4), bytes(mask));
@@ -251,7 +234,7 @@ split(const nbp_row *row, size_t chunk, size_t h, vb top[8], vb bottom[8])
     }
     for (size_t v = 0; v < 4; v++) {
         const vb word = row->mask[3] != 0
-                            ? vb_load(row->plane[3] + (4 * chunk + v) * NBP_BLOCK + h)
+                            ? vb_load(row->plane[3] + (4 * chunk + v) * row->step + h)
                             : none;
         bottom[2 * v] = vb_and(word, bytes(row->mask[3]));
         bottom[2 * v + 1] = vb_and(vb_srl(word, 4), bytes(row->mask[3]));
