@@ -89,8 +89,9 @@ row_at(const nbp_plan *plan, int p, size_t m)
     return row;
 }
 
-/* w_p = weight code8 + constant of row m, group g: weight = s 2^(bits-8), and constant is z plus the
- * middle of the bits that p leaves out. Factors are powers of two, or products with them: exact. */
+/* w_p = weight code8 + constant of row m, group g: weight = s 2^(bits-8), and constant is z plus
+ * the middle of the bits that p leaves out. Factors are powers of two, or products with them:
+ * exact. */
 typedef struct affine {
     double step, middle;
 } affine;
@@ -206,7 +207,6 @@ pack_part(void *ctx, size_t part)
     }
 }
 
-/* Outputs of `rows` <= NBP_ROWS rows from m on for vector n. */
 static void
 uniform_rows(const job *j, const nbp_row *row, size_t m, size_t rows, size_t n, float *y)
 {
@@ -217,7 +217,7 @@ uniform_rows(const job *j, const nbp_row *row, size_t m, size_t rows, size_t n, 
     for (size_t i = 0; i < rows; i++) {
         double constant = 0.0;
         const double weight = weight_of(plan, j->affine, m + i, &constant);
-        y[i] = (float)((0.0 + (weight * sum[i] + constant * sum_x)) * (double)j->t[n]);
+        y[i] = (float)((weight * sum[i] + constant * sum_x) * (double)j->t[n]);
     }
 }
 
@@ -249,6 +249,7 @@ grouped_row(const job *j, const nbp_row *row, size_t m, size_t n)
     return (float)(total * (double)j->t[n]);
 }
 
+/* Outputs of `rows` <= NBP_ROWS rows from m on for vector n. */
 static void
 multiply_rows(const job *j, size_t m, size_t rows, size_t n, float *y)
 {
@@ -260,10 +261,13 @@ multiply_rows(const job *j, size_t m, size_t rows, size_t n, float *y)
     }
     for (size_t i = 0; i < rows; i++) {
         const nbp_row row = row_at(plan, j->p, m + i);
-        const float *lut = plan->lut + (m + i) * plan->table + ((size_t)1 << j->p) - 2;
-        y[i] = plan->lut == NULL ? grouped_row(j, &row, m + i, n)
-                                 : plan->ops->lookup(&row, j->p, lut, j->x + n * padded(plan),
-                                                     plan->chunks);
+        if (plan->lut == NULL) {
+            y[i] = grouped_row(j, &row, m + i, n);
+        }
+        else {
+            const float *lut = plan->lut + (m + i) * plan->table + ((size_t)1 << j->p) - 2;
+            y[i] = plan->ops->lookup(&row, j->p, lut, j->x + n * padded(plan), plan->chunks);
+        }
     }
 }
 
@@ -273,10 +277,9 @@ multiply_part(void *ctx, size_t part)
     const job *j = ctx;
     const nbp_plan *plan = j->plan;
     const dns_call *call = j->call;
-    const size_t rows_all = plan->base.rows;
-    const size_t tiles = (rows_all + NBP_TILE - 1) / NBP_TILE;
-    const size_t last = dns_part(tiles, j->parts, part + 1) * NBP_TILE;
-    const size_t end = last < rows_all ? last : rows_all;
+    const size_t tiles = (plan->base.rows + NBP_TILE - 1) / NBP_TILE;
+    const size_t whole = dns_part(tiles, j->parts, part + 1) * NBP_TILE;
+    const size_t end = whole < plan->base.rows ? whole : plan->base.rows;
     float y[NBP_ROWS];
     for (size_t m = dns_part(tiles, j->parts, part) * NBP_TILE; m < end; m += NBP_ROWS) {
         const size_t rows = end - m < NBP_ROWS ? end - m : NBP_ROWS;
@@ -340,15 +343,22 @@ dns_nbp_read_bytes(const dns_plan *base, int p)
     return bytes * base->rows;
 }
 
+/* Operations count as those of fp32 that as many instructions would do: 32 take a chunk there. */
 static void
 work(const dns_plan *base, size_t n, const dns_machine *machine, dns_work *out)
 {
     const nbp_plan *plan = (const nbp_plan *)base;
     const double weights = (double)dns_nbp_read_bytes(base, plan->bits);
     const double x = (double)padded(plan) * (double)n * (plan->lut != NULL ? 4.0 : 1.0);
-    out->flops = 2.0 * (double)base->nnz * (double)n;
+    const double fields = 8.0 * (1.0 + plan->ops->product);
+    const double passes = plan->bits > 4 ? 2.0 : 1.0;
+    const double merge = plan->bits == 3 ? 7.0 : 9.0;
+    const double chunk = passes * fields + (plan->bits > 2 ? merge : 0.0);
+    const bool tiled = plan->lut == NULL && plan->group == 0;
+    out->flops = 2.0 * (double)base->nnz * (double)n * (plan->lut != NULL ? 1.0 : chunk / 32.0);
     dns_work_add(out, machine, weights, weights);
-    dns_work_add(out, machine, x, x * (double)base->rows);
+    dns_work_add(out, machine, x,
+                 x * (double)base->rows * (tiled ? passes / (double)plan->ops->rows : 1.0));
 }
 
 /* Code of 8 bits of column k. */

@@ -1,12 +1,30 @@
 /* Products with bit planes over vec_i8.h, for nbp_isa.c and nbp_vnni.c.
  *
- * Columns come in chunks of 512. A plane of f-bit fields holds a chunk in 8 f vectors of 64 bytes;
- * byte i of vector v has 8 / f fields, field j for column (v * 8 / f + j) * 64 + i. So a field is
- * taken out by one AND and multiplied in place: a mask at bit s gives 2^s times the field, sums of
- * products of bytes stay exact, and every position has its own accumulator, which is shifted into
- * place once per row. That is two instructions per 64 weights and plane with vpdpbusd, and no code
- * is ever rebuilt. Planes: bits 7 and 6 of the code (f = 2), 5 (f = 1), 4 (f = 1), 3 to 0 (f = 4).
- * Where byte products saturate (VB_DOT_MAX 128) a field at the top is shifted down before.
+ * Columns come in chunks of 512, that is eight blocks of 64. Plane A has bits 7 and 6 of the codes,
+ * B bit 5, C bit 4 and D bits 3 to 0; a plane of f-bit fields holds a chunk in 8 f vectors of 64
+ * bytes. Byte i of vector v of A has four fields, field j for column (4 v + j) 64 + i, and D has
+ * two likewise. B and C have one vector: of the field of A at bits s and s + 1 of a 32-bit word, B
+ * has its bit at s - 1 - v and C at s - 2 - v, modulo 32, v being A's vector.
+ *
+ * At 1 and 2 bits a field is taken out by one AND and multiplied in place: a mask at bit s gives
+ * 2^s times the field, sums of products of bytes stay exact, and every position has its own
+ * accumulator, which is shifted into place once per row. Per chunk that is 8 AND and 8 vpdpbusd.
+ *
+ * At 3 bits or more the planes are merged before the product. On the ring of a word's 32 bits the
+ * bits of one column are a nibble [a a b c], as d = (v = 0: B at odd bits, C at even ones; v = 1: B
+ * at even ones, C at odd ones, all rotated by one place) shows: what d has at s - 1 and s - 2 goes
+ * with the field of A at s. The nibbles of j = 1 and 3 lie as nibbles of bytes, those of j = 0 and
+ * 2 do after a rotation by two places. One bit-wise choice between A and d for either pair, one
+ * rotation, an AND and a product per nibble: with d that are 23 instructions per chunk at 3 bits
+ * and 25 at 4, where a product per plane and field would take 32 and 48. The upper nibbles are
+ * multiplied where they lie, which gives 16 times their sum, in an accumulator of their own. D adds
+ * 8 AND and 8 products.
+ *
+ * The vectors of a tile's four rows alternate in memory, so that every plane is read as one stream
+ * while x is loaded for NR rows at once, and the lanes of four rows are summed together.
+ *
+ * Where byte products saturate (VB_DOT_MAX 128) a field at the top is shifted down before. Sums are
+ * exact modulo 2^32 and results fit, so that all levels agree.
  */
 #ifndef DNS_NBP_BODY_H
 #define DNS_NBP_BODY_H
@@ -122,8 +140,8 @@ nibble_sums(const nbp_row *row, size_t nr, size_t step, const int8_t *x, size_t 
                 const vb cv = vb_load(c + at * NBP_BLOCK + h);
                 vb even;
                 vb odd;
-                merge(vb_load(a + v * step + at * NBP_BLOCK + h),
-                      vb_load(b + at * NBP_BLOCK + h), four ? &cv : NULL, v, &even, &odd);
+                merge(vb_load(a + v * step + at * NBP_BLOCK + h), vb_load(b + at * NBP_BLOCK + h),
+                      four ? &cv : NULL, v, &even, &odd);
                 low[at] = vb_dot(low[at], vb_and(even, bytes(mask)), vb_load(in));
                 low[at] = vb_dot(low[at], vb_and(odd, bytes(mask)), vb_load(in + NBP_BLOCK));
                 up[at] = vb_dot(up[at], upper(even, mask), vb_load(in + 2 * NBP_BLOCK));
@@ -214,47 +232,50 @@ sums(const nbp_row *row, size_t rows, const int8_t *x, size_t chunks, int32_t *o
     }
 }
 
-/* Bits 7 to 4 and 3 to 0 of a chunk's codes, from byte h of each block on. */
+/* Bits 7 to 4 of a chunk's codes, one vector per block, from byte h of the blocks on. */
 INLINE void
-split(const nbp_row *row, size_t chunk, size_t h, vb top[8], vb bottom[8])
+top_bits(const nbp_row *row, size_t chunk, size_t h, vb code[8])
 {
-    const vb none = vb_set(0);
     const size_t at = chunk * row->step + h;
-    const vb b = row->mask[1] != 0 ? vb_load(row->plane[1] + at) : none;
-    const vb c = row->mask[2] != 0 ? vb_load(row->plane[2] + at) : none;
-    const uint32_t mask = (uint32_t)row->mask[0] << 2 | (uint32_t)row->mask[1] << 1 | row->mask[2];
+    const vb b = row->mask[1] != 0 ? vb_load(row->plane[1] + at) : vb_set(0);
+    const vb c = row->mask[2] != 0 ? vb_load(row->plane[2] + at) : vb_set(0);
+    const vb mask = bytes((uint32_t)row->mask[0] << 2 | (uint32_t)row->mask[1] << 1 | row->mask[2]);
+#pragma GCC unroll 2
     for (size_t v = 0; v < 2; v++) {
         vb even;
         vb odd;
         merge(vb_load(row->plane[0] + (2 * chunk + v) * row->step + h), b, &c, v, &even, &odd);
-        top[4 * v] = vb_and(even, bytes(mask));
-        top[4 * v + 1] = vb_and(odd, bytes(mask));
-        top[4 * v + 2] = vb_and(vb_srl(even, 4), bytes(mask));
-        top[4 * v + 3] = vb_and(vb_srl(odd, 4), bytes(mask));
+        code[4 * v] = vb_and(even, mask);
+        code[4 * v + 1] = vb_and(odd, mask);
+        code[4 * v + 2] = vb_and(vb_srl(even, 4), mask);
+        code[4 * v + 3] = vb_and(vb_srl(odd, 4), mask);
     }
-    for (size_t v = 0; v < 4; v++) {
-        const vb word = row->mask[3] != 0
-                            ? vb_load(row->plane[3] + (4 * chunk + v) * row->step + h)
-                            : none;
-        bottom[2 * v] = vb_and(word, bytes(row->mask[3]));
-        bottom[2 * v + 1] = vb_and(vb_srl(word, 4), bytes(row->mask[3]));
-    }
+}
+
+/* Bits 3 to 0 of block b. */
+INLINE vb
+low_bits(const nbp_row *row, size_t chunk, size_t h, size_t b)
+{
+    const vb word = vb_load(row->plane[3] + (4 * chunk + b / 2) * row->step + h);
+    return vb_and(vb_srl(word, (int)(b % 2 * 4)), bytes(row->mask[3]));
 }
 
 static inline void
 block_sums(const nbp_row *row, size_t chunk, const int8_t *x, int32_t out[8])
 {
     vb s[8];
-    for (size_t i = 0; i < 8; i++) {
-        s[i] = vb_set(0);
+    for (size_t b = 0; b < 8; b++) {
+        s[b] = vb_set(0);
     }
     for (size_t h = 0; h < NBP_BLOCK; h += VB_BYTES) {
-        vb top[8];
-        vb bottom[8];
-        split(row, chunk, h, top, bottom);
-        for (size_t i = 0; i < 8; i++) {
-            const vb in = vb_load(x + i * NBP_BLOCK + h);
-            s[i] = vb_add(s[i], vb_dot(vb_sll(vb_dot(vb_set(0), top[i], in), 4), bottom[i], in));
+        vb code[8];
+        top_bits(row, chunk, h, code);
+        for (size_t b = 0; b < 8; b++) {
+            const vb in = vb_load(x + b * NBP_BLOCK + h);
+            s[b] = vb_add(s[b], vb_sll(vb_dot(vb_set(0), code[b], in), 4));
+            if (row->mask[3] != 0) {
+                s[b] = vb_dot(s[b], low_bits(row, chunk, h, b), in);
+            }
         }
     }
     vb_sum4(s[0], s[1], s[2], s[3], out);
@@ -263,15 +284,17 @@ block_sums(const nbp_row *row, size_t chunk, const int8_t *x, int32_t out[8])
 
 /* Codes of p bits of one chunk. */
 INLINE void
-codes(const nbp_row *row, int p, size_t chunk, uint8_t code[NBP_CHUNK])
+codes(const nbp_row *row, int p, size_t chunk, uint8_t to[NBP_CHUNK])
 {
+    const vb mask = bytes((1U << p) - 1U);
     for (size_t h = 0; h < NBP_BLOCK; h += VB_BYTES) {
-        vb top[8];
-        vb bottom[8];
-        split(row, chunk, h, top, bottom);
-        for (size_t i = 0; i < 8; i++) {
-            const vb whole = vb_add(vb_sll(top[i], 4), bottom[i]);
-            vb_store(code + i * NBP_BLOCK + h, vb_and(vb_srl(whole, 8 - p), bytes((1U << p) - 1U)));
+        vb code[8];
+        top_bits(row, chunk, h, code);
+        for (size_t b = 0; b < 8; b++) {
+            const vb shifted =
+                p <= 4 ? vb_srl(code[b], 4 - p)
+                       : vb_srl(vb_add(vb_sll(code[b], 4), low_bits(row, chunk, h, b)), 8 - p);
+            vb_store(to + b * NBP_BLOCK + h, vb_and(shifted, mask));
         }
     }
 }

@@ -8,8 +8,8 @@ enum {
     NBP_PLANES = 4,
     NBP_CHUNK = 512, /* columns; rows are padded to whole chunks */
     NBP_BLOCK = 64,  /* columns of a field: byte i of a plane's vector holds column i of each */
-    NBP_TILE = 4,    /* rows whose vectors alternate in memory; rows that are left over stand alone */
-    NBP_ROWS = 16    /* at most, of one call of sums; whole tiles but for a matrix's end */
+    NBP_TILE = 4, /* rows whose vectors alternate in memory; rows that are left over stand alone */
+    NBP_ROWS = 16 /* at most, of one call of sums; whole tiles but for a matrix's end */
 };
 
 /* One row: its planes, and which bits of a plane's fields count (0: the plane is not read). */
@@ -21,6 +21,8 @@ typedef struct nbp_row {
 
 typedef struct dns_nbp_ops {
     dns_isa isa;
+    size_t rows; /* that meet one load of x in sums */
+    int product; /* instructions of a vb_dot; portable: what fp32 takes for as many products */
     /* Sums of code8(k) x(k) of so many rows from `row` on, the first of its tile, code8 with the
      * masked bits in their places of 8. */
     void (*sums)(const nbp_row *row, size_t rows, const int8_t *x, size_t chunks, int32_t *out);

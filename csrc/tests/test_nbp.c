@@ -195,6 +195,57 @@ test_every_extent(void)
     }
 }
 
+/* Vector k is 127 times unit vector k, so that its scale is 1 and results are exactly the weights
+ * of column k: every bit of every column is where the product looks for it, in tiles and beyond. */
+static void
+check_columns(const nested *w, const float *x, float *y)
+{
+    KIT_FOR_EACH_LEVEL(isa)
+    {
+        dns_plan *plan = NULL;
+        REQUIRE(dns_nbp_plan_create(&w->c, isa, NULL, &plan, NULL) == DNS_OK);
+        for (int p = 1; p <= w->c.bits; p++) {
+            size_t wrong = 0;
+            product(plan, p, DNS_ROWS, w->c.cols, x, NULL, y);
+            for (size_t i = 0; i < w->c.cols * w->c.rows; i++) {
+                const double exact = 127.0 * weight(w, p, i % w->c.rows, i / w->c.rows);
+                wrong += (double)y[i] != (double)(float)exact;
+            }
+            CHECK_I64(wrong, 0);
+        }
+        dns_plan_destroy(plan);
+    }
+}
+
+static void
+test_every_column_alone(void)
+{
+    enum { K = 640 };
+    static const struct {
+        size_t rows;
+        int bits;
+        size_t group;
+    } cases[] = {{4, 8, 0}, {7, 4, 0}, {18, 3, 0}, {5, 5, 64}, {2, 2, 192}};
+    uint64_t state = 6;
+    float *x = calloc((size_t)K * K, sizeof *x);
+    float *y = malloc((size_t)K * 18 * sizeof *y);
+    REQUIRE(x != NULL && y != NULL);
+    for (size_t k = 0; k < K; k++) {
+        x[k * K + k] = 127.0F;
+    }
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        nested w = nested_new(cases[c].rows, K, cases[c].bits, cases[c].group, false, &state);
+        for (size_t i = 0; i < w.c.rows * dns_nbp_groups(K, w.c.group); i++) {
+            w.c.scale[i] = (float)(1 + i % 3);
+            w.c.zero[i] = -(float)(i % 5);
+        }
+        check_columns(&w, x, y);
+        nested_free(&w);
+    }
+    free(y);
+    free(x);
+}
+
 static void
 test_threads_change_nothing(void)
 {
@@ -375,7 +426,7 @@ test_oom_nbp(void)
     }
 }
 
-TAP_MAIN(TAP(test_every_precision_and_tail), TAP(test_every_extent),
+TAP_MAIN(TAP(test_every_precision_and_tail), TAP(test_every_extent), TAP(test_every_column_alone),
          TAP(test_threads_change_nothing), TAP(test_extremes), TAP(test_codes_come_back),
          TAP(test_quantisation_is_close), TAP(test_codebook_of_few_values),
          TAP(test_bad_parameters), TAP(test_oom_nbp))
