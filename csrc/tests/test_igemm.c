@@ -234,106 +234,157 @@ test_extremes_fit(void)
     free(w);
 }
 
-enum { FLOAT_M = 70, FLOAT_K = 333, FLOAT_N = 45 };
+/* Float vectors [n][cols] and what a level made of them, [n][rows]. */
+typedef struct vectors {
+    size_t n;
+    float *x, *first, *y, *bias;
+} vectors;
 
-/* Largest distance of y [N][M] from the float64 product in units of the header's bound; vectors 5
- * and 6 are NaN. */
+static vectors
+vectors_new(const bytes *b, size_t n, uint64_t *state)
+{
+    vectors v = {n, calloc(n * b->cols + 1, sizeof(float)), calloc(n * b->rows + 1, sizeof(float)),
+                 calloc(n * b->rows + 1, sizeof(float)), calloc(b->rows + 1, sizeof(float))};
+    if (v.x == NULL || v.first == NULL || v.y == NULL || v.bias == NULL) {
+        abort();
+    }
+    for (size_t i = 0; i < n * b->cols; i++) {
+        v.x[i] = i / b->cols == 3 ? 0.0F : kit_float(state) * (float)(i / b->cols + 1);
+    }
+    for (size_t i = 0; i < b->rows; i++) {
+        v.bias[i] = kit_float(state);
+    }
+    return v;
+}
+
+static void
+vectors_free(vectors *v)
+{
+    free(v->x);
+    free(v->first);
+    free(v->y);
+    free(v->bias);
+}
+
+static const dns_act FLOAT_ACT = {-20.0F, 30.0F};
+
+/* Largest distance of `first` from the float64 product in units of the header's bound; NaN for
+ * vectors that are not finite. */
 static double
-worst_float(const bytes *b, const float *bias, const float *x, const float *y)
+worst_float(const bytes *b, const vectors *v)
 {
     double worst = 0.0;
-    for (size_t i = 0; i < FLOAT_N * FLOAT_M; i++) {
-        const size_t m = i % FLOAT_M;
-        const float *vector = x + i / FLOAT_M * FLOAT_K;
+    for (size_t i = 0; i < v->n * b->rows; i++) {
+        const size_t m = i % b->rows;
+        const float *vector = v->x + i / b->rows * b->cols;
         double top = 0.0;
-        for (size_t k = 0; k < FLOAT_K; k++) {
+        double sum = (double)v->bias[m];
+        bool finite = true;
+        for (size_t k = 0; k < b->cols; k++) {
             top = fmax(top, fabs((double)vector[k]) / 127.0);
+            finite = finite && isfinite(vector[k]);
         }
-        double sum = (double)bias[m];
-        double bound = fabs(sum) * 4.0 * KIT_UNIT;
-        for (size_t k = 0; k < FLOAT_K; k++) {
-            const double w = (double)b->scale[m] * (b->w[m * FLOAT_K + k] - b->zero[m]);
+        double bound = fabs(sum) * 4.0 * KIT_UNIT + 1e-38;
+        for (size_t k = 0; k < b->cols; k++) {
+            const double w = (double)b->scale[m] * (b->w[m * b->cols + k] - b->zero[m]);
             sum += w * (double)vector[k];
             bound += fabs(w) * (top * (0.5 + 1.0 / 16384.0) +
                                 4.0 * KIT_UNIT * (fabs((double)vector[k]) + top));
         }
-        sum = fmin(30.0, fmax(-20.0, sum));
-        if (i / FLOAT_M == 5 || i / FLOAT_M == 6) {
-            CHECK(y[i] != y[i]);
-        }
-        else {
-            worst = fmax(worst, fabs((double)y[i] - sum) / bound);
-        }
+        sum = fmin((double)FLOAT_ACT.hi, fmax((double)FLOAT_ACT.lo, sum));
+        CHECK(finite || isnan(v->first[i]));
+        worst = finite ? fmax(worst, fabs((double)v->first[i] - sum) / bound) : worst;
     }
     return worst;
 }
 
-/* y [N][M] of x [N][K] through either layout. */
+/* v->y of v->x through either layout, in guarded memory with gaps between rows. */
 static void
-run_floats(const dns_plan *plan, dns_layout layout, const float *x, dns_threads *pool, float *y)
+run_floats(const dns_plan *plan, dns_layout layout, const vectors *v, dns_threads *pool)
 {
+    enum { GAP = 3 };
     const bool rows = layout == DNS_ROWS;
-    float *xs = malloc(FLOAT_N * FLOAT_K * sizeof *xs);
-    float *ys = malloc(FLOAT_N * FLOAT_M * sizeof *ys);
+    const size_t x_cols = rows ? plan->cols : v->n;
+    const size_t y_rows = rows ? v->n : plan->rows;
+    const size_t y_cols = rows ? plan->rows : v->n;
+    const kit_guard x = kit_matrix(rows ? v->n : plan->cols, x_cols, x_cols + GAP);
+    const kit_guard y = kit_matrix(y_rows, y_cols, y_cols + GAP);
     size_t size = 0;
-    REQUIRE(xs != NULL && ys != NULL);
-    REQUIRE(dns_plan_workspace(plan, layout, FLOAT_N, dns_threads_count(pool), &size, NULL) ==
-            DNS_OK);
-    void *ws = dns_mem_new(NULL, size, 1);
-    REQUIRE(ws != NULL);
-    for (size_t i = 0; i < FLOAT_N * FLOAT_K; i++) {
-        xs[rows ? i : i % FLOAT_K * FLOAT_N + i / FLOAT_K] = x[i];
+    REQUIRE(dns_plan_workspace(plan, layout, v->n, dns_threads_count(pool), &size, NULL) == DNS_OK);
+    const kit_guard ws = kit_workspace(size);
+    for (size_t i = 0; i < v->n * plan->cols; i++) {
+        const size_t j = i / plan->cols;
+        const size_t k = i % plan->cols;
+        ((float *)x.data)[rows ? j * (x_cols + GAP) + k : k * (x_cols + GAP) + j] = v->x[i];
     }
-    const dns_call call = {FLOAT_N, xs,  rows ? FLOAT_K : FLOAT_N, ys, rows ? FLOAT_M : FLOAT_N,
-                           ws,      pool};
+    const dns_call call = {
+        v->n, x.data, (ptrdiff_t)(x_cols + GAP), y.data, (ptrdiff_t)(y_cols + GAP), ws.data, pool};
     dns_plan_execute(plan, layout, &call);
-    for (size_t i = 0; i < FLOAT_N * FLOAT_M; i++) {
-        y[i] = ys[rows ? i : i % FLOAT_M * FLOAT_N + i / FLOAT_M];
+    for (size_t i = 0; i < v->n * plan->rows; i++) {
+        const size_t j = i / plan->rows;
+        const size_t m = i % plan->rows;
+        v->y[i] = ((float *)y.data)[rows ? j * (y_cols + GAP) + m : m * (y_cols + GAP) + j];
     }
-    dns_mem_free(NULL, ws, size, 1);
-    free(ys);
-    free(xs);
+    CHECK(kit_gaps_untouched(y.data, y_rows, y_cols, y_cols + GAP));
+    kit_guard_free(ws);
+    kit_guard_free(y);
+    kit_guard_free(x);
 }
 
-/* Floats: within the header's bound, the same bytes at every level and number of threads, in both
- * layouts. */
+/* Within the header's bound, and the same bytes at every level, in both layouts, on every pool. */
+static void
+check_floats(const bytes *b, const vectors *v, dns_threads *const *pools, size_t n_pools)
+{
+    KIT_FOR_EACH_LEVEL(isa)
+    {
+        dns_plan *plan = NULL;
+        REQUIRE(create(b, v->bias, FLOAT_ACT, isa, NULL, &plan, NULL) == DNS_OK);
+        for (size_t t = 0; t < 2 * n_pools; t++) {
+            run_floats(plan, t % 2 ? DNS_ROWS : DNS_COLUMNS, v, pools[t / 2]);
+            if (isa == DNS_ISA_GENERIC && t == 0) {
+                memcpy(v->first, v->y, v->n * b->rows * sizeof *v->y);
+            }
+            size_t wrong = 0;
+            for (size_t i = 0; i < v->n * b->rows; i++) {
+                wrong += v->y[i] != v->first[i] && !(isnan(v->y[i]) && isnan(v->first[i]));
+            }
+            CHECK_I64(wrong, 0);
+        }
+        dns_plan_destroy(plan);
+    }
+    CHECK(worst_float(b, v) <= 1.0);
+}
+
+/* Enough work for threads at every level. */
 static void
 test_floats(void)
 {
     uint64_t state = 4;
-    bytes b = bytes_new(FLOAT_M, FLOAT_K, true, &state);
-    float bias[FLOAT_M];
-    for (size_t i = 0; i < FLOAT_M; i++) {
-        bias[i] = kit_float(&state);
-    }
-    static float x[FLOAT_N * FLOAT_K];
-    static float first[FLOAT_N * FLOAT_M];
-    static float y[FLOAT_N * FLOAT_M];
-    for (size_t i = 0; i < FLOAT_N * FLOAT_K; i++) {
-        x[i] = i / FLOAT_K == 3 ? 0.0F : kit_float(&state) * (float)(i / FLOAT_K + 1);
-    }
-    x[5 * FLOAT_K + 7] = NAN;
-    x[6 * FLOAT_K + 8] = -INFINITY;
+    bytes b = bytes_new(140, 500, true, &state);
+    vectors v = vectors_new(&b, 260, &state);
+    v.x[5 * b.cols + 7] = NAN;
+    v.x[6 * b.cols + 8] = -INFINITY;
     dns_threads *pools[KIT_POOLS];
     kit_pools_new(pools);
-    KIT_FOR_EACH_LEVEL(isa)
-    {
-        dns_plan *plan = NULL;
-        REQUIRE(create(&b, bias, (dns_act){-20.0F, 30.0F}, isa, NULL, &plan, NULL) == DNS_OK);
-        for (size_t t = 0; t < 2 * KIT_POOLS; t++) {
-            run_floats(plan, t % 2 ? DNS_ROWS : DNS_COLUMNS, x, pools[t / 2], y);
-            if (isa == DNS_ISA_GENERIC && t == 0) {
-                memcpy(first, y, sizeof first);
-            }
-            for (size_t i = 0; i < FLOAT_N * FLOAT_M; i++) {
-                CHECK(y[i] == first[i] || (y[i] != y[i] && first[i] != first[i]));
-            }
-        }
-        dns_plan_destroy(plan);
-    }
-    CHECK(worst_float(&b, bias, x, first) <= 1.0);
+    check_floats(&b, &v, pools, KIT_POOLS);
     kit_pools_free(pools);
+    vectors_free(&v);
     bytes_free(&b);
+}
+
+/* Every number of columns and rows around the vectors. */
+static void
+test_floats_of_every_extent(void)
+{
+    uint64_t state = 11;
+    dns_threads *none = NULL;
+    for (size_t cols = 0; cols <= 67; cols++) {
+        bytes b = bytes_new(cols * 5 % 36, cols, cols % 2 == 0, &state);
+        vectors v = vectors_new(&b, 1 + cols % 4, &state);
+        check_floats(&b, &v, &none, 1);
+        vectors_free(&v);
+        bytes_free(&b);
+    }
 }
 
 static void
@@ -511,5 +562,6 @@ test_quantizers_refuse(void)
 
 TAP_MAIN(TAP(test_every_tail_is_exact), TAP(test_every_extent_is_exact), TAP(test_empty_extents),
          TAP(test_threads_change_nothing), TAP(test_extremes_fit), TAP(test_floats),
-         TAP(test_weights_come_back), TAP(test_bad_weights_name_the_row), TAP(test_oom_igemm),
-         TAP(test_quantizers), TAP(test_quantizers_every_tail), TAP(test_quantizers_refuse))
+         TAP(test_floats_of_every_extent), TAP(test_weights_come_back),
+         TAP(test_bad_weights_name_the_row), TAP(test_oom_igemm), TAP(test_quantizers),
+         TAP(test_quantizers_every_tail), TAP(test_quantizers_refuse))

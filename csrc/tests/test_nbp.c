@@ -140,6 +140,8 @@ check_matrix(const nested *w, size_t n, dns_threads *pool, uint64_t *state)
             product(plan, p, DNS_ROWS, n, x, NULL, y);
             product(plan, p, DNS_COLUMNS, n, x, pool, other);
             CHECK(memcmp(y, other, outputs * sizeof *y) == 0);
+            product(plan, p, DNS_ROWS, n, x, pool, other);
+            CHECK(memcmp(y, other, outputs * sizeof *y) == 0);
             const double worst = worst_of(w, p, n, x, y);
             if (!(worst <= 1.0)) {
                 printf("# %s, %zu x %zu, %d of %d bits, group %zu, codebook %d: %g\n",

@@ -172,8 +172,8 @@ test_threads(void)
     uint64_t state = 2;
     dns_threads *pools[KIT_POOLS];
     kit_pools_new(pools);
-    check_shape((dns_pq_shape){8, 256, 8}, 301, pools, 4, &state);
-    check_shape((dns_pq_shape){3, 16, 7}, 2003, pools, 4, &state);
+    check_shape((dns_pq_shape){8, 256, 8}, 301, pools, KIT_POOLS, &state);
+    check_shape((dns_pq_shape){3, 16, 7}, 3203, pools, KIT_POOLS, &state);
     kit_pools_free(pools);
 }
 
