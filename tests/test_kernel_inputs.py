@@ -394,3 +394,22 @@ class TestOut:
             same = x.copy()
             call(same, same)
             np.testing.assert_array_equal(same, one)
+
+
+BOUNDS = {  # what a docstring promises against float64; the tests of each family hold it to these very words
+    "csr": "<= 2 (k + 2) u (|b| + sum |w x|)", "bsr": "<= 2 (k + 2) u (|b| + sum |w x|)",
+    "nm": "<= 2 (k + 2) u (|b| + sum |w x|)", "dense": "<= 2 (K + 2) u (|b| + sum |w x|)",
+    "conv2d": "<= 2 (k + 2) u (|b| + sum |w x|)", "butterfly": "<= 1.01 (2 P + 1) u (|W| |x| + |b|)",
+    "ovsf": "<= 1.001 log2(length) u sum |alpha|", "fwht": "<= 1.001 m u sum |x|",
+    "nested": "<= sum |w_p| (t (1/2 + 2^-14) + 4 u (|x| + t))", "int8": "<= sum |w| t (1/2 + 2^-14)",
+    "lstm": "<= 2 (k + N + 4) u (|b| + sum |terms|)", "sddmm": "<= 2 (d + 2) u |scale| sum |q k|",
+    "softmax": "<= 4e-7 + 4e-6 p", "attention": "<= V (exp(2 e) - 1 + 4e-6 + 4e-7 n + 2 (n + 2) u)",
+    "rowstats": "within 1e-6 and the entropy within 5e-6", "fft": "at most ``3e-7 log2 n``",
+    "fourier_mix": "at most ``3e-7 (log2 L + log2 d)``", "PQ": "are exactly that at every level",
+    "quantize": "at most ``scale (1/2 + 2^-14)``",
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_docstrings_state_the_bound(name):
+    assert BOUNDS[name] in " ".join(getattr(kernels, name).__doc__.split())
