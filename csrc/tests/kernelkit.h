@@ -136,18 +136,17 @@ typedef struct kit_weights {
     float *w;
     const float *bias; /* [rows] or NULL */
     dns_act act;
-    void *ctx; /* the test's own */
+    void *ctx;        /* the test's own */
+    kit_guard memory; /* of w */
 } kit_weights;
 
 /* Random weights of the given density; free them by kit_weights_free. */
 static inline kit_weights
 kit_weights_new(size_t rows, size_t cols, double density, uint64_t *state)
 {
-    kit_weights k = {rows, cols, NULL, NULL, {-INFINITY, INFINITY}, NULL};
-    k.w = malloc((rows * cols + (rows * cols == 0)) * sizeof *k.w);
-    if (k.w == NULL) {
-        abort();
-    }
+    kit_weights k = {rows, cols, NULL, NULL, {-INFINITY, INFINITY}, NULL, {NULL, NULL, 0, 0}};
+    k.memory = kit_matrix(rows, cols, cols);
+    k.w = k.memory.data;
     for (size_t i = 0; i < rows * cols; i++) {
         const double p = (double)(kit_random(state) >> 11) / 9007199254740992.0;
         k.w[i] = p < density ? kit_float(state) : 0.0F;
@@ -158,7 +157,7 @@ kit_weights_new(size_t rows, size_t cols, double density, uint64_t *state)
 static inline void
 kit_weights_free(kit_weights *k)
 {
-    free(k->w);
+    kit_guard_free(k->memory);
 }
 
 /* Makes a plan of the format under test. */

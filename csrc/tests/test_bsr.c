@@ -10,10 +10,12 @@ typedef struct extents {
     size_t r, c;
 } extents;
 
+/* A caller's blocks in guarded memory. */
 typedef struct arrays {
     int64_t *indptr, *indices;
     float *values;
     dns_bsr view;
+    kit_guard memory[3];
 } arrays;
 
 static bool
@@ -35,13 +37,17 @@ arrays_new(const kit_weights *k, extents e)
 {
     const size_t rows = (k->rows + e.r - 1) / e.r;
     const size_t cols = (k->cols + e.c - 1) / e.c;
-    arrays a;
-    a.indptr = malloc((rows + 1) * sizeof *a.indptr);
-    a.indices = malloc((rows * cols + 1) * sizeof *a.indices);
-    a.values = malloc((rows * cols * e.r * e.c + 1) * sizeof *a.values);
-    if (a.indptr == NULL || a.indices == NULL || a.values == NULL) {
-        abort();
+    size_t blocks = 0;
+    for (size_t i = 0; i < rows * cols; i++) {
+        blocks += any_in_block(k, i / cols * e.r, i % cols * e.c, e);
     }
+    arrays a;
+    a.memory[0] = kit_guard_new(rows + 1, sizeof *a.indptr);
+    a.memory[1] = kit_guard_new(blocks, sizeof *a.indices);
+    a.memory[2] = kit_guard_new(blocks * e.r * e.c, sizeof *a.values);
+    a.indptr = a.memory[0].data;
+    a.indices = a.memory[1].data;
+    a.values = a.memory[2].data;
     size_t n = 0;
     for (size_t i = 0; i < rows; i++) {
         a.indptr[i] = (int64_t)n;
@@ -66,9 +72,9 @@ arrays_new(const kit_weights *k, extents e)
 static void
 arrays_free(arrays *a)
 {
-    free(a->indptr);
-    free(a->indices);
-    free(a->values);
+    for (size_t i = 0; i < 3; i++) {
+        kit_guard_free(a->memory[i]);
+    }
 }
 
 static dns_status

@@ -3,23 +3,29 @@
 
 #include "dns/csr.h"
 
-/* A caller's matrix made from dense weights; `keep_zeros` stores every element. */
+/* A caller's matrix made from dense weights, in guarded memory; `keep_zeros` stores every element.
+ */
 typedef struct arrays {
     int64_t *indptr, *indices;
     float *values;
     dns_csr view;
+    kit_guard memory[3];
 } arrays;
 
 static arrays
 arrays_new(const kit_weights *k, bool keep_zeros)
 {
-    arrays a;
-    a.indptr = malloc((k->rows + 1) * sizeof *a.indptr);
-    a.indices = malloc((k->rows * k->cols + 1) * sizeof *a.indices);
-    a.values = malloc((k->rows * k->cols + 1) * sizeof *a.values);
-    if (a.indptr == NULL || a.indices == NULL || a.values == NULL) {
-        abort();
+    size_t nnz = 0;
+    for (size_t i = 0; i < k->rows * k->cols; i++) {
+        nnz += k->w[i] != 0.0F || keep_zeros;
     }
+    arrays a;
+    a.memory[0] = kit_guard_new(k->rows + 1, sizeof *a.indptr);
+    a.memory[1] = kit_guard_new(nnz, sizeof *a.indices);
+    a.memory[2] = kit_guard_new(nnz, sizeof *a.values);
+    a.indptr = a.memory[0].data;
+    a.indices = a.memory[1].data;
+    a.values = a.memory[2].data;
     int64_t n = 0;
     for (size_t i = 0; i < k->rows; i++) {
         a.indptr[i] = n;
@@ -39,9 +45,9 @@ arrays_new(const kit_weights *k, bool keep_zeros)
 static void
 arrays_free(arrays *a)
 {
-    free(a->indptr);
-    free(a->indices);
-    free(a->values);
+    for (size_t i = 0; i < 3; i++) {
+        kit_guard_free(a->memory[i]);
+    }
 }
 
 static dns_status
