@@ -2,9 +2,9 @@
  *
  * Segments are stored in the order in which they are computed, so that their columns are read as
  * one stream: taken from rows, they would be short pieces far apart, which no processor prefetches.
- * A tile's values are computed block by block into a buffer of the thread and then copied: they lie
- * behind each other in the result, while the rows of a block are far apart in it, and a line that
- * is written at four times would be fetched four times.
+ * A tile's values are computed block by block into a buffer of the thread and then copied, unless
+ * there is one block only: they lie behind each other in the result, while the rows of a block are
+ * far apart in it, and a line that is written at four times would be fetched four times.
  */
 #include "kernels/sddmm_internal.h"
 
@@ -341,8 +341,11 @@ some_units(void *ctx, size_t part)
         const sddmm_run run = dns_sddmm_unit(p, c, u, stop);
         const size_t first = dns_pattern_entry(p, h, t * DNS_PATTERN_ROWS);
         const size_t n = dns_pattern_entry(p, h, t * DNS_PATTERN_ROWS + tile_rows(p, t)) - first;
-        dns_sddmm_tile(j->ops, p, h, t, run, packed, values);
-        memcpy(c->values + b / p->heads * p->nnz + first, values, n * sizeof *values);
+        float *to = c->values + b / p->heads * p->nnz + first;
+        dns_sddmm_tile(j->ops, p, h, t, run, packed, p->n_blocks > 1 ? values : to);
+        if (p->n_blocks > 1) {
+            memcpy(to, values, n * sizeof *values);
+        }
     }
 }
 

@@ -109,13 +109,13 @@ row_entries(const sddmm_run *r, const float *q, const uint16_t *columns, size_t 
     }
 }
 
-/* Fetches part p of `parts` of the rows that are needed next. */
+/* Fetches rows [from, from + n) of those that are needed next, as far as there are. */
 static inline void
-fetch(const sddmm_ahead *ahead, size_t parts, size_t p, size_t depth)
+fetch(const sddmm_ahead *ahead, size_t from, size_t n, size_t depth)
 {
     const size_t line = DNS_ALIGN / sizeof(float);
-    const size_t stop = dns_part(ahead->n, parts, p + 1);
-    for (size_t i = dns_part(ahead->n, parts, p); i < stop; i++) {
+    const size_t stop = from + n < ahead->n ? from + n : ahead->n;
+    for (size_t i = from; i < stop; i++) {
         for (size_t t = 0; t < depth; t += line) {
             __builtin_prefetch(ahead->rows + (ptrdiff_t)i * ahead->ld + t, 0, 2);
         }
@@ -127,10 +127,13 @@ runs(const sddmm_run *r, size_t nv, bool whole)
 {
     const vs_mask mask = vs_first(r->depth % VS_LANES);
     const uint16_t *columns = r->columns;
+    const size_t some = r->n_runs > 0 ? r->n_runs : 1;
+    const size_t fetched[2] = {(r->ahead[0].n + some - 1) / some,
+                               (r->ahead[1].n + some - 1) / some};
     for (size_t i = 0; i < r->n_runs; i++) {
         const dns_pattern_run *run = r->runs + i;
-        fetch(r->ahead, r->n_runs, i, r->depth);
-        fetch(r->ahead + 1, r->n_runs, i, r->depth);
+        fetch(&r->ahead[0], i * fetched[0], fetched[0], r->depth);
+        fetch(&r->ahead[1], i * fetched[1], fetched[1], r->depth);
         const float *q = r->q + (ptrdiff_t)run->row * r->ldq;
         row_entries(r, q, columns, run->n, r->values + run->at, nv, whole, mask);
         columns += run->n;
