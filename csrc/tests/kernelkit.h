@@ -20,13 +20,16 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Where guarded buffers lie; the rounds of the main function. */
+/* Where guarded buffers lie: the rounds of the main function, but for a program that defines
+ * KIT_ONE_ROUND because its tests go through the places themselves, as kit_plan_check does. */
 typedef enum kit_place { KIT_AT_END, KIT_AT_BEGIN, KIT_ODD, KIT_PLACES } kit_place;
 
 static kit_place kit_place_now;
 
+#ifndef KIT_ONE_ROUND
 #define TAP_ROUNDS KIT_PLACES
 #define TAP_BEGIN_ROUND(round) (kit_place_now = (kit_place)(round))
+#endif
 
 #include "dns/plan.h"
 #include "tap.h"
@@ -210,7 +213,8 @@ kit_gaps_untouched(const float *y, size_t rows, size_t cols, size_t ld)
     return true;
 }
 
-/* One execution with n vectors; x and y have `extra` unused elements between rows. */
+/* n vectors on every pool, each time with buffers at the next place, with the same bytes; x and y
+ * have `extra` unused elements between rows. */
 static inline void
 kit_execute_check(const dns_plan *plan, const kit_weights *k, dns_layout layout, size_t n,
                   size_t extra, dns_threads *const *pools, size_t n_pools, uint64_t *state)
@@ -222,14 +226,18 @@ kit_execute_check(const dns_plan *plan, const kit_weights *k, dns_layout layout,
     const size_t y_cols = rows ? k->rows : n;
     const size_t ldx = x_cols + extra;
     const size_t ldy = y_cols + extra;
-    const kit_guard x = kit_matrix(x_rows, x_cols, ldx);
-    for (size_t i = 0; i < x_rows; i++) {
-        for (size_t j = 0; j < x_cols; j++) {
-            ((float *)x.data)[i * ldx + j] = kit_float(state);
-        }
-    }
+    const kit_place place = kit_place_now;
+    const uint64_t seed = *state;
     kit_guard first = kit_matrix(0, 0, 0);
     for (size_t t = 0; t < n_pools; t++) {
+        kit_place_now = (kit_place)(t % KIT_PLACES);
+        const kit_guard x = kit_matrix(x_rows, x_cols, ldx);
+        *state = seed;
+        for (size_t i = 0; i < x_rows; i++) {
+            for (size_t j = 0; j < x_cols; j++) {
+                ((float *)x.data)[i * ldx + j] = kit_float(state);
+            }
+        }
         const kit_guard y = kit_matrix(y_rows, y_cols, ldy);
         size_t bytes = 0;
         dns_error err;
@@ -255,9 +263,10 @@ kit_execute_check(const dns_plan *plan, const kit_weights *k, dns_layout layout,
             kit_guard_free(y);
         }
         kit_guard_free(ws);
+        kit_guard_free(x);
     }
+    kit_place_now = place;
     kit_guard_free(first);
-    kit_guard_free(x);
 }
 
 /* Pools of 1, 2, 3 and 7 threads; the first is NULL. */

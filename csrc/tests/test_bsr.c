@@ -1,5 +1,6 @@
 /* BSR plans at every level: oracle bounds, tails, guard pages, threads, blocks of any extents, the
  * bytes of CSR, checks, the way back. */
+#define KIT_ONE_ROUND /* plans go through the places with their pools */
 #include "kernelkit.h"
 
 #include "dns/bsr.h"

@@ -1,4 +1,5 @@
 /* CSR plans at every level: oracle bounds, tails, guard pages, threads, checks, the way back. */
+#define KIT_ONE_ROUND /* plans go through the places with their pools */
 #include "kernelkit.h"
 
 #include "dns/csr.h"

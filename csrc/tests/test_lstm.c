@@ -1,5 +1,6 @@
 /* LSTM cells at every level: gates as a plan, states against float64, tails, guard pages, threads,
  * stopping and going on, sums that agree between forms, and the accuracy of sigmoid and tanh. */
+#define KIT_ONE_ROUND /* plans go through the places with their pools */
 #include "kernelkit.h"
 
 #include "dns/csr.h"
@@ -236,7 +237,8 @@ check_states(const buffers *b, const float *z, bool output_tanh)
     }
 }
 
-/* One step on every number of threads: right, the same bytes, and nothing touched in between. */
+/* One step on every number of threads, with buffers at every place: right, the same bytes, and
+ * nothing touched in between. */
 static void
 check_step(const dns_plan *plan, size_t n, size_t extra, uint64_t seed)
 {
@@ -244,6 +246,7 @@ check_step(const dns_plan *plan, size_t n, size_t extra, uint64_t seed)
     for (size_t t = 0; t < 4; t++) {
         dns_threads *pool = NULL;
         uint64_t state = seed;
+        kit_place_now = (kit_place)(t % KIT_PLACES);
         REQUIRE(t == 0 || dns_threads_create(thread_counts[t], NULL, &pool, NULL) == DNS_OK);
         buffers b = buffers_new(plan, n, extra, pool, &state);
         const size_t floats = n == 0 ? 0 : (n - 1) * b.ldh + b.hidden;

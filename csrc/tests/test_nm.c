@@ -1,5 +1,6 @@
 /* N:M plans at every level: oracle bounds, tails, guard pages, threads, short last groups, the
  * bytes of CSR, masks with few non-zeros, refusals. */
+#define KIT_ONE_ROUND /* plans go through the places with their pools */
 #include "kernelkit.h"
 
 #include "dns/csr.h"
