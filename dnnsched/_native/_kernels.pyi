@@ -205,7 +205,7 @@ def lstm_gates(
     plan: object,
     x: NDArray[np.float32],
     h: NDArray[np.float32],
-    z: NDArray[np.float32],
+    out: NDArray[np.float32],
     first: int,
     stop: int,
     threads: int,
