@@ -342,7 +342,7 @@ PyDoc_STRVAR(
     lstm_gates_doc,
     "lstm_gates(plan, x, h, out, first, stop, threads, /)\n--\n\n"
     "Write the gates' sums, float32 (n, 4H): first = 0 the bias and the terms before stop; "
-    "else add the terms from first on to what z holds.");
+    "else add the terms from first on to what out holds.");
 
 static PyObject *
 lstm_gates(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
