@@ -207,3 +207,17 @@ class TestFourierMix:
         x = tokens(7, 12, 16)
         with pytest.raises(ValueError, match="out: expected memory that does not overlap x"):
             kernels.fourier_mix(x[:8], x[4:])
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    @pytest.mark.parametrize("shape", [(8, 8), (8, 16), (64, 128), (1024, 8)])
+    def test_what_is_not_finite_reaches_its_whole_matrix(self, shape, bad):
+        x = tokens(9, 2, *shape)
+        row, col = shape[0] // 2 + 1, shape[1] // 4
+        x[0, row, col] = bad
+        i, k = np.indices(shape)
+        turns = i * row % shape[0] / shape[0] + k * col % shape[1] / shape[1]
+        weighted = np.abs(np.cos(2 * np.pi * turns)) > 1e-9
+        for isa in LEVELS:
+            y = kernels.fourier_mix(x, isa=isa)
+            assert not np.isfinite(y[0][weighted]).any()
+            assert np.isfinite(y[1]).all()

@@ -361,12 +361,13 @@ short_rows(const dns_fft *fft, const float *x, ptrdiff_t ldx, float *y, ptrdiff_
 
 /* A row's passes after the first one, from its tile t to y. Results come in the order of the last
  * pass; where y is not aligned they would cut each line in two pieces written at different times,
- * so they are put in order in u first. */
+ * so they are put in order in u first. A single pass gives them in order. */
 static void
 finish_row(const dns_fft *fft, float *t, float *y, float *u)
 {
     const size_t floats = (size_t)2 << fft->log2n;
-    const size_t off = (uintptr_t)y % (VS_LANES * sizeof *y) / sizeof *y;
+    const bool in_order = fft->log2n <= LANES_LOG2 + RADIX_LOG2;
+    const size_t off = in_order ? 0 : (uintptr_t)y % (VS_LANES * sizeof *y) / sizeof *y;
     const sink out = {off == 0 ? y : u, VC_FLOATS, VS_LANES};
     between(t, fft->log2n - LANES_LOG2, fft->rest, &out, 0, 1, PAIRS);
     if (off == 0) {
