@@ -1,8 +1,10 @@
 /* N:M plans: checks, packing, and the split over threads.
  *
  * Every row stores the same number of weights (slots), row after row, columns ascending: values,
- * the columns within their block as bytes, and a mask of 16 bits per 16 columns. Blocks are
- * multiples of m, so that a block's share of the slots is the same in every row.
+ * their columns modulo a period as bytes, and a mask of 16 bits per 16 columns. A block is a
+ * period, or half of one where panels are so wide that the whole would not fit the first cache;
+ * halves are multiples of m, so that a block's share of the slots is the same in every row. How K
+ * is cut does not change a sum.
  */
 #include "kernels/nm_internal.h"
 
@@ -14,8 +16,7 @@ typedef struct nm_plan {
     dns_plan base;
     const dns_nm_ops *ops;
     size_t n, m;
-    size_t block; /* columns, a multiple of m */
-    size_t n_blocks;
+    size_t period;       /* columns, a multiple of 2 m */
     size_t slots, words; /* of a row */
     float *values;       /* [rows * slots + NM_PAD] */
     uint8_t *columns;    /* [rows * slots] */
@@ -67,7 +68,7 @@ pack_row(nm_plan *plan, const float *w, size_t row, size_t *bad, size_t *got)
             }
             spare -= zero;
             *values++ = w[k];
-            *columns++ = (uint8_t)(k % plan->block);
+            *columns++ = (uint8_t)(k % plan->period);
             masks[k / NM_WORD] |= (uint16_t)(1U << k % NM_WORD);
         }
     }
@@ -113,11 +114,12 @@ static void
 multiply(const dns_plan *base, const panels_step *step)
 {
     const nm_plan *plan = (const nm_plan *)base;
-    const size_t first = step->block * plan->block;
-    const size_t stop = base->cols - first < plan->block ? base->cols : first + plan->block;
-    const size_t before = slots_before(plan, first);
+    const size_t stop = step->column + step->k;
+    const size_t before = slots_before(plan, step->column);
     const nm_run run = {.values = plan->values + before,
                         .columns = plan->columns + before,
+                        .origin = step->column % plan->period,
+                        .far = base->bytes > NM_NEAR_BYTES,
                         .slots = plan->slots,
                         .count = slots_before(plan, stop) - before,
                         .first = step->first,
@@ -127,7 +129,7 @@ multiply(const dns_plan *base, const panels_step *step)
                         .ldy = step->ldy,
                         .n = step->n,
                         .bias = step->block == 0 ? base->bias : NULL,
-                        .last = step->block + 1 == plan->n_blocks,
+                        .last = stop == base->cols,
                         .act = base->act};
     plan->ops->spmm(&run);
 }
@@ -152,14 +154,19 @@ vector(const dns_plan *base, size_t first, size_t stop, const float *x, float *y
     plan->ops->gemv(&run);
 }
 
+/* For n columns, in panels that are about equally wide. */
 static panels_form
-form_of(const dns_plan *base)
+form_of(const dns_plan *base, size_t n)
 {
     const nm_plan *plan = (const nm_plan *)base;
+    const size_t panels = n == 0 ? 1 : (n + plan->ops->panel - 1) / plan->ops->panel;
+    const size_t width = (n / panels + (n % panels != 0) + 15) / 16 * 16;
+    const bool fits = plan->period * width * sizeof(float) <= NM_PANEL_BYTES;
+    const size_t block = fits ? plan->period : plan->period / 2;
     return (panels_form){.plan = base,
-                         .width = plan->ops->panel,
-                         .block = plan->block,
-                         .n_blocks = plan->n_blocks,
+                         .width = width,
+                         .block = block,
+                         .n_blocks = (base->cols + block - 1) / block,
                          .n_units = base->rows,
                          .pack = plan->ops->pack,
                          .multiply = multiply,
@@ -169,14 +176,14 @@ form_of(const dns_plan *base)
 static bool
 nm_workspace(const dns_plan *base, size_t n, size_t threads, size_t *bytes)
 {
-    const panels_form form = form_of(base);
+    const panels_form form = form_of(base, n);
     return dns_panels_workspace(&form, n, threads, bytes);
 }
 
 static void
 nm_execute(const dns_plan *base, const dns_call *call)
 {
-    const panels_form form = form_of(base);
+    const panels_form form = form_of(base, call->n);
     dns_panels_execute(&form, call);
 }
 
@@ -184,7 +191,7 @@ static void
 nm_work(const dns_plan *base, size_t n, const dns_machine *machine, dns_work *work)
 {
     const nm_plan *plan = (const nm_plan *)base;
-    const panels_form form = form_of(base);
+    const panels_form form = form_of(base, n);
     const double nnz = (double)base->nnz;
     const bool by_columns = n > 1 || (stores_half(plan) && base->isa >= DNS_ISA_AVX512);
     const double masks = (double)(base->rows * plan->words * sizeof *plan->masks);
@@ -229,8 +236,7 @@ dns_nm_plan_create(const float *w, ptrdiff_t ldw, size_t rows, size_t cols, size
     base->isa = plan->ops->isa;
     plan->n = n;
     plan->m = m;
-    plan->block = NM_BLOCK / m * m;
-    plan->n_blocks = cols == 0 ? 1 : (cols + plan->block - 1) / plan->block;
+    plan->period = NM_HALF / m * m * 2;
     plan->slots = slots_before(plan, cols);
     plan->words = (cols + NM_WORD - 1) / NM_WORD;
     dns_status status = DNS_OK;

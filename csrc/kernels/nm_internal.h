@@ -5,17 +5,21 @@
 #include "dns/nm.h"
 
 enum {
-    NM_WORD = 16,  /* columns that one mask tells of */
-    NM_PAD = 16,   /* values that may be read behind the last */
-    NM_BLOCK = 160 /* most columns of a block: the packed rows fit the first cache */
+    NM_WORD = 16,           /* columns that one mask tells of */
+    NM_PAD = 16,            /* values that may be read behind the last */
+    NM_HALF = 80,           /* most columns of half a period (nm.c) */
+    NM_PANEL_BYTES = 40960, /* most of a block's packed rows: they fit the first cache */
+    NM_NEAR_BYTES = 1 << 20 /* weights of so many bytes stay in the second cache */
 };
 
 /* One block of columns times one panel of X, for the rows [first, stop). */
 typedef struct nm_run {
     const float *values;    /* row i's stored weights in the block: values[i*slots .. + count) */
-    const uint8_t *columns; /* their columns in the block, likewise */
-    size_t slots;           /* stored weights of a row in all blocks */
-    size_t count;           /* in this block */
+    const uint8_t *columns; /* likewise their columns, counted from `origin` before the block */
+    size_t origin;
+    bool far;     /* the weights do not stay in the second cache */
+    size_t slots; /* stored weights of a row in all blocks */
+    size_t count; /* in this block */
     size_t first, stop;
     const float *x; /* the block's first row in the packed panel */
     float *y;       /* column 0 of the panel in row 0 of Y */

@@ -2,7 +2,10 @@
  *
  * Matrix: as CSR (csr_isa.c), on packed panels of X, two rows times NV vectors, but without row
  * pointers, sorting or offsets: every row has the same number of weights in a block, and a block is
- * so short that a byte holds a column. Five bytes a weight.
+ * so short that a byte holds a column. Five bytes a weight. A weight takes a broadcast, a byte and
+ * NV loads for NV multiply-adds, so where 32 registers allow it NV is 8; a wide panel also reads
+ * the weights less often. Weights from afar are prefetched, two rows ahead, since a block's lie a
+ * whole row's apart.
  *
  * Vector: a mask of 16 bits per 16 columns spreads the packed weights over the lanes (AVX-512's
  * vexpandps), so that x is read in order and no index is. The weights' bytes bound it: (4 n/m +
@@ -15,19 +18,35 @@
 #include "kernels/panel_f32.h"
 #include "kernels/vec_expand.h"
 
-enum { NV = 4, ROWS = 4, AHEAD = 2048 /* bytes of a row's weights */ };
+enum { NV = VS_LANES == 16 ? 8 : 4, ROWS = 4, AHEAD = 2048 /* bytes of a row's weights */ };
 #define NT (NV * VS_LANES)
 
 static void
 pack(const float *x, ptrdiff_t ldx, size_t k, size_t n, float *panel)
 {
-    panel_pack(x, ldx, k, n, NT, panel);
+    panel_pack(x, ldx, k, n, (n + VS_LANES - 1) / VS_LANES * VS_LANES, panel);
+}
+
+/* Hints that row i's weights in the block will be read soon; never faults. */
+PANEL_INLINE void
+prefetch_row(const nm_run *r, size_t i)
+{
+    enum { LINE = 64 };
+    const uintptr_t values = (uintptr_t)r->values + i * r->slots * sizeof *r->values;
+    const uintptr_t columns = (uintptr_t)r->columns + i * r->slots;
+    for (size_t at = 0; at < r->count * sizeof *r->values + LINE; at += LINE) {
+        __builtin_prefetch((const void *)(values + at));
+    }
+    for (size_t at = 0; at < r->count + LINE; at += LINE) {
+        __builtin_prefetch((const void *)(columns + at));
+    }
 }
 
 PANEL_INLINE void
-add(const float *panel, uint8_t column, float value, size_t nv, vs *acc)
+add(uintptr_t origin, uint8_t column, float value, size_t nv, vs *acc)
 {
-    const float *x = panel + (size_t)column * NT;
+    const float *x = (const float *)(origin + column * nv * sizeof(vs));
+    __asm__("" : "+r"(x)); /* one register: an indexed operand splits the multiply-add in two */
     const vs w = vs_set(value);
     for (size_t v = 0; v < nv; v++) {
         acc[v] = vs_fma(w, vs_load(x + v * VS_LANES), acc[v]);
@@ -43,11 +62,15 @@ tile(const nm_run *r, size_t i, size_t rows, size_t nv, panel_tail t)
         panel_begin(r->bias != NULL ? r->bias + i + k : NULL, r->y + (ptrdiff_t)(i + k) * r->ldy,
                     nv, t, acc[k]);
     }
+    const uintptr_t origin = (uintptr_t)r->x - r->origin * nv * sizeof(vs);
     const float *values = r->values + i * r->slots;
     const uint8_t *columns = r->columns + i * r->slots;
+    for (size_t k = 0; r->far && k < rows; k++) {
+        prefetch_row(r, i + rows + k);
+    }
     for (size_t p = 0; p < r->count; p++) {
         for (size_t k = 0; k < rows; k++) {
-            add(r->x, columns[k * r->slots + p], values[k * r->slots + p], nv, acc[k]);
+            add(origin, columns[k * r->slots + p], values[k * r->slots + p], nv, acc[k]);
         }
     }
     for (size_t k = 0; k < rows; k++) {
@@ -72,6 +95,20 @@ static void
 spmm(const nm_run *r)
 {
     switch ((r->n + VS_LANES - 1) / VS_LANES) {
+#if VS_LANES == 16
+    case 8:
+        tiles(r, 8);
+        break;
+    case 7:
+        tiles(r, 7);
+        break;
+    case 6:
+        tiles(r, 6);
+        break;
+    case 5:
+        tiles(r, 5);
+        break;
+#endif
     case 4:
         tiles(r, 4);
         break;

@@ -63,6 +63,8 @@ multiply_part(void *ctx, size_t part)
             form->pack(call->x + (ptrdiff_t)row * call->ldx + (ptrdiff_t)column, call->ldx, k,
                        step.n, packed);
             step.block = b;
+            step.column = row;
+            step.k = k;
             form->multiply(form->plan, &step);
         }
     }

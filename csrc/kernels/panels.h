@@ -12,6 +12,7 @@
 /* One block of columns of W times one panel, for the units [first, stop). */
 typedef struct panels_step {
     size_t block;
+    size_t column, k; /* the block's columns of W: [column, column + k) */
     size_t first, stop;
     const float *x; /* the block's rows of the packed panel */
     float *y;       /* the panel's first column of Y */
