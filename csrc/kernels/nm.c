@@ -5,6 +5,9 @@
  * period, or half of one where panels are so wide that the whole would not fit the first cache;
  * halves are multiples of m, so that a block's share of the slots is the same in every row. How K
  * is cut does not change a sum.
+ *
+ * Where m divides 4 a second packing, in quads of rows, serves a single vector and takes the place
+ * of the masks.
  */
 #include "kernels/nm_internal.h"
 
@@ -18,9 +21,13 @@ typedef struct nm_plan {
     size_t n, m;
     size_t period;       /* columns, a multiple of 2 m */
     size_t slots, words; /* of a row */
+    size_t four;         /* stored weights of four columns, where m divides 4; else 0 */
+    size_t vectors;      /* of 16 weights in quads of rows, where m divides 4; else 0 */
     float *values;       /* [rows * slots + NM_PAD] */
     uint8_t *columns;    /* [rows * slots] */
-    uint16_t *masks;     /* [rows * words] */
+    uint16_t *masks;     /* [rows * words], unless m divides 4 */
+    float *quads;        /* [vectors * NM_UNIT], see nm_quads */
+    uint32_t *codes;     /* [vectors] */
 } nm_plan;
 
 DNS_OPS_SELECT(dns_nm_ops)
@@ -33,6 +40,12 @@ slots_before(const nm_plan *plan, size_t column)
     return column / plan->m * plan->n + (rest < plan->n ? rest : plan->n);
 }
 
+static size_t
+quad_bytes(const nm_plan *plan)
+{
+    return plan->vectors * (NM_UNIT * sizeof *plan->quads + sizeof *plan->codes);
+}
+
 /* Every 32 columns from a multiple of 32 on have 16 stored weights. */
 static bool
 stores_half(const nm_plan *plan)
@@ -40,14 +53,30 @@ stores_half(const nm_plan *plan)
     return 2 * plan->n == plan->m && 32 % plan->m == 0;
 }
 
+/* The k-th weight of a row is w, in a column. */
+static void
+pack_weight(nm_plan *plan, size_t row, size_t k, size_t column, float w)
+{
+    plan->values[row * plan->slots + k] = w;
+    plan->columns[row * plan->slots + k] = (uint8_t)(column % plan->period);
+    if (plan->four == 0) {
+        plan->masks[row * plan->words + column / NM_WORD] |= (uint16_t)(1U << column % NM_WORD);
+        return;
+    }
+    const size_t lane = column % NM_UNIT / 4 * 4 + row % NM_QUAD;
+    const size_t unit =
+        row / NM_QUAD * ((plan->base.cols + NM_UNIT - 1) / NM_UNIT) + column / NM_UNIT;
+    const size_t at = unit * plan->four + k % plan->four;
+    plan->quads[at * NM_UNIT + lane] = w;
+    plan->codes[at] ^= (uint32_t)(3 ^ column % 4) << 2 * lane; /* was 3 */
+}
+
 /* One row; false when a group holds too many non-zeros, `bad` is then its first column and `got`
  * their number. */
 static bool
 pack_row(nm_plan *plan, const float *w, size_t row, size_t *bad, size_t *got)
 {
-    float *values = plan->values + row * plan->slots;
-    uint8_t *columns = plan->columns + row * plan->slots;
-    uint16_t *masks = plan->masks + row * plan->words;
+    size_t at = 0;
     for (size_t j = 0; j < plan->base.cols; j += plan->m) {
         const size_t width = plan->base.cols - j < plan->m ? plan->base.cols - j : plan->m;
         const size_t n = width < plan->n ? width : plan->n;
@@ -67,9 +96,7 @@ pack_row(nm_plan *plan, const float *w, size_t row, size_t *bad, size_t *got)
                 continue;
             }
             spare -= zero;
-            *values++ = w[k];
-            *columns++ = (uint8_t)(k % plan->period);
-            masks[k / NM_WORD] |= (uint16_t)(1U << k % NM_WORD);
+            pack_weight(plan, row, at++, k, w[k]);
         }
     }
     return true;
@@ -83,8 +110,16 @@ fill(nm_plan *plan, const float *w, ptrdiff_t ldw, dns_error *err)
     plan->values = dns_mem_zero(alloc, rows * plan->slots + NM_PAD, sizeof *plan->values);
     plan->columns = dns_mem_new(alloc, rows * plan->slots, sizeof *plan->columns);
     plan->masks = dns_mem_zero(alloc, rows * plan->words, sizeof *plan->masks);
-    if (plan->values == NULL || plan->columns == NULL || plan->masks == NULL) {
-        return DNS_ERR_MEMORY;
+    plan->quads = dns_mem_zero(alloc, plan->vectors, NM_UNIT * sizeof *plan->quads);
+    plan->codes = dns_mem_new(alloc, plan->vectors, sizeof *plan->codes);
+    if (plan->values == NULL || plan->columns == NULL || plan->masks == NULL ||
+        plan->quads == NULL || plan->codes == NULL) {
+        return dns_fail(err, DNS_ERR_MEMORY, -1, "plan: out of memory for %zu weights",
+                        plan->base.nnz);
+    }
+    /* Lanes without a weight choose the last of their four columns, which is behind the matrix. */
+    for (size_t i = 0; i < plan->vectors; i++) {
+        plan->codes[i] = UINT32_MAX;
     }
     for (size_t i = 0; i < rows; i++) {
         size_t bad = 0;
@@ -96,7 +131,7 @@ fill(nm_plan *plan, const float *w, ptrdiff_t ldw, dns_error *err)
     }
     plan->base.bytes += (rows * plan->slots + NM_PAD) * sizeof *plan->values +
                         rows * plan->slots * sizeof *plan->columns +
-                        rows * plan->words * sizeof *plan->masks;
+                        rows * plan->words * sizeof *plan->masks + quad_bytes(plan);
     return DNS_OK;
 }
 
@@ -108,6 +143,8 @@ nm_destroy(dns_plan *base)
     dns_mem_free(alloc, plan->values, base->rows * plan->slots + NM_PAD, sizeof *plan->values);
     dns_mem_free(alloc, plan->columns, base->rows * plan->slots, sizeof *plan->columns);
     dns_mem_free(alloc, plan->masks, base->rows * plan->words, sizeof *plan->masks);
+    dns_mem_free(alloc, plan->quads, plan->vectors, NM_UNIT * sizeof *plan->quads);
+    dns_mem_free(alloc, plan->codes, plan->vectors, sizeof *plan->codes);
 }
 
 static void
@@ -119,7 +156,7 @@ multiply(const dns_plan *base, const panels_step *step)
     const nm_run run = {.values = plan->values + before,
                         .columns = plan->columns + before,
                         .origin = step->column % plan->period,
-                        .far = base->bytes > NM_NEAR_BYTES,
+                        .far = 5 * base->nnz > NM_NEAR_BYTES,
                         .slots = plan->slots,
                         .count = slots_before(plan, stop) - before,
                         .first = step->first,
@@ -138,6 +175,22 @@ static void
 vector(const dns_plan *base, size_t first, size_t stop, const float *x, float *y, ptrdiff_t ldy)
 {
     const nm_plan *plan = (const nm_plan *)base;
+    if (plan->four > 0) {
+        const nm_quads quads = {.values = plan->quads,
+                                .codes = plan->codes,
+                                .t = plan->four,
+                                .cols = base->cols,
+                                .first = first,
+                                .stop = stop,
+                                .far = quad_bytes(plan) > NM_NEAR_BYTES,
+                                .x = x,
+                                .y = y,
+                                .ldy = ldy,
+                                .bias = base->bias,
+                                .act = base->act};
+        plan->ops->gemv_quads(&quads);
+        return;
+    }
     const nm_vector run = {.values = plan->values,
                            .columns = plan->columns,
                            .half = stores_half(plan),
@@ -193,23 +246,22 @@ nm_work(const dns_plan *base, size_t n, const dns_machine *machine, dns_work *wo
     const nm_plan *plan = (const nm_plan *)base;
     const panels_form form = form_of(base, n);
     const double nnz = (double)base->nnz;
-    const bool by_columns = n > 1 || (stores_half(plan) && base->isa >= DNS_ISA_AVX512);
+    const bool by_columns =
+        n > 1 || (plan->four == 0 && stores_half(plan) && base->isa >= DNS_ISA_AVX512);
     const double masks = (double)(base->rows * plan->words * sizeof *plan->masks);
     work->flops = 2.0 * nnz * (double)n;
-    dns_panels_work(&form, n, nnz, by_columns ? 5.0 * nnz : 4.0 * nnz + masks, machine, work);
+    const double vector = plan->four > 0 ? (double)quad_bytes(plan) : 4.0 * nnz + masks;
+    dns_panels_work(&form, n, nnz, by_columns ? 5.0 * nnz : vector, machine, work);
 }
 
 static void
 nm_to_dense(const dns_plan *base, float *w)
 {
     const nm_plan *plan = (const nm_plan *)base;
-    const float *value = plan->values;
-    for (size_t i = 0; i < base->rows; i++, w += base->cols) {
-        for (size_t j = 0; j < base->cols; j++) {
-            if (plan->masks[i * plan->words + j / NM_WORD] >> j % NM_WORD & 1) {
-                w[j] = *value++;
-            }
-        }
+    for (size_t at = 0; at < base->nnz; at++) {
+        const size_t group = at % plan->slots / plan->n * plan->m;
+        const size_t period = group - group % plan->period;
+        w[at / plan->slots * base->cols + period + plan->columns[at]] = plan->values[at];
     }
 }
 
@@ -238,7 +290,9 @@ dns_nm_plan_create(const float *w, ptrdiff_t ldw, size_t rows, size_t cols, size
     plan->m = m;
     plan->period = NM_HALF / m * m * 2;
     plan->slots = slots_before(plan, cols);
-    plan->words = (cols + NM_WORD - 1) / NM_WORD;
+    plan->four = 4 % m == 0 ? 4 / m * n : 0;
+    plan->words = plan->four > 0 ? 0 : (cols + NM_WORD - 1) / NM_WORD;
+    plan->vectors = (rows + NM_QUAD - 1) / NM_QUAD * ((cols + NM_UNIT - 1) / NM_UNIT) * plan->four;
     dns_status status = DNS_OK;
     if (rows > 0 && plan->slots > INT32_MAX / rows) {
         status = dns_fail(err, DNS_ERR_VALUE, -1,
@@ -249,5 +303,10 @@ dns_nm_plan_create(const float *w, ptrdiff_t ldw, size_t rows, size_t cols, size
         base->nnz = rows * plan->slots;
         status = fill(plan, w, ldw, err);
     }
-    return dns_plan_finish(base, status, out, err);
+    if (status != DNS_OK) {
+        dns_plan_destroy(base);
+        return status;
+    }
+    *out = base;
+    return DNS_OK;
 }

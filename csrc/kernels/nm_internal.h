@@ -5,6 +5,8 @@
 #include "dns/nm.h"
 
 enum {
+    NM_QUAD = 4,            /* rows that lie together for a vector, where m divides 4 */
+    NM_UNIT = 16,           /* columns of theirs that do */
     NM_WORD = 16,           /* columns that one mask tells of */
     NM_PAD = 16,            /* values that may be read behind the last */
     NM_HALF = 80,           /* most columns of half a period (nm.c) */
@@ -45,12 +47,29 @@ typedef struct nm_vector {
     dns_act act;
 } nm_vector;
 
+/* As nm_vector, from quads of rows where m divides 4. Lane 4g + i of a unit's vector is row i of
+ * the quad and holds a weight of the columns 4g .. 4g + 3 of the unit; with t stored weights in
+ * four columns a unit has t vectors, columns ascending. */
+typedef struct nm_quads {
+    const float *values;   /* [quads][units][t][NM_UNIT], zeros where there is no weight */
+    const uint32_t *codes; /* [quads][units][t], bits 2l and 2l + 1: lane l's column in its four */
+    size_t t, cols;
+    size_t first, stop; /* rows */
+    bool far;           /* the weights do not stay in the second cache */
+    const float *x;
+    float *y;
+    ptrdiff_t ldy;
+    const float *bias;
+    dns_act act;
+} nm_quads;
+
 typedef struct dns_nm_ops {
     dns_isa isa;
     size_t panel; /* columns of a packed panel */
     void (*pack)(const float *x, ptrdiff_t ldx, size_t k, size_t n, float *panel);
     void (*spmm)(const nm_run *run);
     void (*gemv)(const nm_vector *run);
+    void (*gemv_quads)(const nm_quads *run);
 } dns_nm_ops;
 
 const dns_nm_ops *dns_nm_ops_select(dns_isa isa);

@@ -7,18 +7,27 @@
  * the weights less often. Weights from afar are prefetched, two rows ahead, since a block's lie a
  * whole row's apart.
  *
- * Vector: a mask of 16 bits per 16 columns spreads the packed weights over the lanes (AVX-512's
- * vexpandps), so that x is read in order and no index is. The weights' bytes bound it: (4 n/m +
- * 1/8) per column instead of the dense 4. Four rows run side by side to hide the latency of the
- * multiply-add. Spreading takes three instructions of one port per 16 columns. Where half of all
- * columns are stored (2:4), AVX-512 does the opposite: 16 packed weights meet the 16 of 32 columns
- * that their bytes name (vpermt2ps), two such instructions per 32 columns for 5/8 of a byte more.
+ * Vector: the weights' bytes bound it. Where m divides 4 four rows lie together, so that the four
+ * lanes of an in-lane permutation (vpermilps), which all choose among the same four columns of x,
+ * are four rows: 16 weights take a load, a permutation, a multiply-add and, for the choice, a shift
+ * of 32 broadcast bits; x is read in order, and a weight takes 4.25 bytes in one stream.
+ *
+ * Any other m: a mask of 16 bits per 16 columns spreads the packed weights over the lanes
+ * (AVX-512's vexpandps). Four rows run side by side to hide the latency of the multiply-add.
+ * Spreading takes three instructions of one port per 16 columns. Where half of all columns are
+ * stored (4:8), AVX-512 does the opposite: 16 packed weights meet the 16 of 32 columns that their
+ * bytes name (vpermt2ps), two such instructions per 32 columns for 5/8 of a byte more.
  */
 #include "kernels/nm_internal.h"
 #include "kernels/panel_f32.h"
 #include "kernels/vec_expand.h"
 
-enum { NV = VS_LANES == 16 ? 8 : 4, ROWS = 4, AHEAD = 2048 /* bytes of a row's weights */ };
+enum {
+    NV = VS_LANES == 16 ? 8 : 4,
+    ROWS = 4,
+    CHAINS = 4,
+    AHEAD = 2048 /* bytes of weights */
+};
 #define NT (NV * VS_LANES)
 
 static void
@@ -199,6 +208,98 @@ gemv(const nm_vector *r)
     }
 }
 
+/* The c-th vector of columns behind the column at which values and codes begin; x are its elements.
+ */
+PANEL_INLINE vs
+add_quad(const float *values, const uint32_t *codes, size_t c, size_t t, bool far, vs x, vs acc)
+{
+    const size_t lane = c * VS_LANES % NM_UNIT;
+    const size_t at = c * VS_LANES / NM_UNIT * t;
+    for (size_t s = 0; s < t; s++) {
+        const float *v = values + (at + s) * NM_UNIT + lane;
+        if (far) {
+            __builtin_prefetch((const void *)((uintptr_t)v + AHEAD));
+        }
+        acc = vs_fma(vs_load(v), vs_pick4(x, codes[at + s] >> 2 * lane), acc);
+    }
+    return acc;
+}
+
+/* The sums of a quad's rows. */
+PANEL_INLINE void
+quad(const nm_quads *r, const float *values, const uint32_t *codes, size_t t, bool far, float *sums)
+{
+    enum { SPAN = CHAINS * VS_LANES };
+    vs acc[CHAINS];
+    for (size_t c = 0; c < CHAINS; c++) {
+        acc[c] = vs_set(0.0F);
+    }
+    const float *x = r->x;
+    size_t left = r->cols;
+    for (; left >= SPAN; left -= SPAN) {
+        for (size_t c = 0; c < CHAINS; c++) {
+            acc[c] = add_quad(values, codes, c, t, far, vs_load(x + c * VS_LANES), acc[c]);
+        }
+        x += SPAN;
+        values += SPAN * t;
+        codes += SPAN / NM_UNIT * t;
+    }
+    for (size_t c = 0; c < CHAINS; c++) {
+        const size_t at = c * VS_LANES;
+        if (at < left) {
+            acc[c] = add_quad(values, codes, c, t, far, vs_load_part(x + at, left - at), acc[c]);
+        }
+    }
+    vs_sum_by4(vs_add(vs_add(acc[0], acc[2]), vs_add(acc[1], acc[3])), sums);
+}
+
+PANEL_INLINE void
+quads(const nm_quads *r, size_t t, bool far)
+{
+    const size_t units = (r->cols + NM_UNIT - 1) / NM_UNIT;
+    for (size_t q = r->first / NM_QUAD; q * NM_QUAD < r->stop; q++) {
+        float sums[NM_QUAD];
+        const size_t at = q * units * t;
+        quad(r, r->values + at * NM_UNIT, r->codes + at, t, far, sums);
+        for (size_t k = 0; k < NM_QUAD; k++) {
+            const size_t i = q * NM_QUAD + k;
+            if (i >= r->first && i < r->stop) {
+                r->y[(ptrdiff_t)i * r->ldy] = vs_clamp1(sums[k] + r->bias[i], r->act.lo, r->act.hi);
+            }
+        }
+    }
+}
+
+PANEL_INLINE void
+quads_of(const nm_quads *r, bool far)
+{
+    switch (r->t) {
+    case 4:
+        quads(r, 4, far);
+        break;
+    case 3:
+        quads(r, 3, far);
+        break;
+    case 2:
+        quads(r, 2, far);
+        break;
+    default:
+        quads(r, 1, far);
+        break;
+    }
+}
+
+static void
+gemv_quads(const nm_quads *r)
+{
+    if (r->far) {
+        quads_of(r, true);
+    }
+    else {
+        quads_of(r, false);
+    }
+}
+
 extern const dns_nm_ops DNS_ISA_FN(dns_nm_ops);
 const dns_nm_ops DNS_ISA_FN(dns_nm_ops) = {
     .isa = DNS_ISA_VALUE,
@@ -206,4 +307,5 @@ const dns_nm_ops DNS_ISA_FN(dns_nm_ops) = {
     .pack = pack,
     .spmm = spmm,
     .gemv = gemv,
+    .gemv_quads = gemv_quads,
 };

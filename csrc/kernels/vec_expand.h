@@ -32,6 +32,37 @@ vs_fma_expand(const float *p, uint32_t mask, const float *x, vs acc)
 #endif
 }
 
+/* Lane l is element codes >> 2l & 3 of the four lanes l - l % 4 and following. */
+static inline vs
+vs_pick4(vs x, uint32_t codes)
+{
+#if VS_LANES == 16
+    const __m512i shift =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    return _mm512_permutevar_ps(x, _mm512_srlv_epi32(_mm512_set1_epi32((int)codes), shift));
+#elif VS_LANES == 8
+    const __m256i shift = _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14);
+    return _mm256_permutevar_ps(x, _mm256_srlv_epi32(_mm256_set1_epi32((int)codes), shift));
+#else
+    return (vs){x[codes & 3], x[codes >> 2 & 3], x[codes >> 4 & 3], x[codes >> 6 & 3]};
+#endif
+}
+
+/* out[i] = sum of the lanes l with l % 4 == i, by halves. */
+static inline void
+vs_sum_by4(vs a, float *out)
+{
+#if VS_LANES == 16
+    const __m256 low = _mm512_castps512_ps256(a);
+    const __m256 b = _mm256_add_ps(low, _mm512_extractf32x8_ps(a, 1));
+    _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1)));
+#elif VS_LANES == 8
+    _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1)));
+#else
+    vs_store(out, a);
+#endif
+}
+
 #if VS_LANES == 16
 /* Lane l is element columns[l] % 32 of the 32 that lo and hi hold; reads 16 columns. */
 static inline vs

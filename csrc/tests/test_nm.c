@@ -62,9 +62,9 @@ static void
 test_every_length_of_a_vector(void)
 {
     uint64_t state = 2;
-    static pattern patterns[] = {{2, 4}, {1, 4}, {3, 5}};
-    for (size_t c = 0; c < 3; c++) {
-        for (size_t cols = 1; cols <= 35; cols++) {
+    static pattern patterns[] = {{2, 4}, {1, 4}, {3, 4}, {1, 1}, {1, 2}, {4, 8}, {3, 5}};
+    for (size_t c = 0; c < sizeof patterns / sizeof *patterns; c++) {
+        for (size_t cols = 1; cols <= 67; cols++) {
             kit_weights k = weights_new(9, cols, &patterns[c], &state);
             kit_plan_check(create, &k, 1, 1);
             kit_weights_free(&k);

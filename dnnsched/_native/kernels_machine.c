@@ -51,7 +51,7 @@ probe_fma(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 PyDoc_STRVAR(
     probe_read_doc,
     "probe_read(x, times, isa, /)\n--\n\n"
-    "Read the float32 (n,) array `times` times; returns the sum of all that was read (float).");
+    "Read the float32 (n,) array `times` times; returns its sum (float), 0 if times is 0.");
 
 static PyObject *
 probe_read(PyObject *module, PyObject *const *args, Py_ssize_t nargs)

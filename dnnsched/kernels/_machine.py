@@ -101,7 +101,10 @@ def _measure(isa, caches, seconds):
     rate = _kernels.probe_fma(steps, level) / _best(lambda: _kernels.probe_fma(steps, level), seconds / 5)
     sizes = (caches[0] // 2, caches[1] // 2, min(8 * caches[1], caches[2] // 2), min(2 * caches[2], 256 << 20))
     bandwidth = []
-    block = np.ones(max(*sizes, _HUGE) // 4, np.float32)  # one for all: small ones would lie in scattered small pages
+    # One for all: small ones would lie in scattered small pages. From a line's beginning on: NumPy's own begins 16 bytes
+    # behind one, so that every load of 64 bytes would take two lines.
+    block = np.ones(max(*sizes, _HUGE) // 4 + 16, np.float32)
+    block = block[-block.ctypes.data % 64 // 4:]
     for size in sizes:
         x = block[:size // 4]
         times = max(1, (4 << 20) // size)

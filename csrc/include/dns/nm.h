@@ -7,11 +7,12 @@
  *
  * For N > 1 the sum of an output starts with the bias and takes the stored weights in ascending
  * column order, one fp32 accumulator, one fused multiply-add each (two roundings in the portable
- * path): the bytes of a CSR plan (csr.h) that stores the same weights. For N = 1 column j goes to
- * partial sum j mod L (L = 16, 8, 4 lanes for AVX-512, AVX2, portable); at AVX-512, in whole groups
- * of 32 columns of which 16 are stored (n : m = 1 : 2, m dividing 32), the l-th of these goes to
- * partial sum l. The partial sums are added by halves, and the bias last. With k stored weights in
- * the row both keep
+ * path): the bytes of a CSR plan (csr.h) that stores the same weights. For N = 1 there are L
+ * partial sums (L = 16, 8, 4 lanes for AVX-512, AVX2, portable). Where m divides 4 column j goes to
+ * partial sum (j / 4) mod L, otherwise to j mod L; at AVX-512, in whole groups of 32 columns of
+ * which 16 are stored (n : m = 1 : 2, m = 8, 16 or 32), the l-th of these goes to partial sum l.
+ * The partial sums are added by halves, and the bias last. With k stored weights in the row both
+ * keep
  *
  *     |y - y64| <= 2 (k + 2) u (|b| + sum |w x|),   u = 2^-24,
  *

@@ -11,7 +11,7 @@ typedef struct dns_probe_ops {
     size_t flops; /* of one step of `fma` */
     /* n steps of independent fp32 multiply-adds in registers; the result depends on all of them. */
     float (*fma)(size_t n, float x);
-    /* Reads x[0..n) `times` times and does nothing else; the result depends on all of it. */
+    /* Loads x[0..n) `times` times and does nothing else but, the last time, add it up. */
     float (*read)(const float *x, size_t n, size_t times);
 } dns_probe_ops;
 
