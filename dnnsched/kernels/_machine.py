@@ -101,8 +101,8 @@ def _measure(isa, caches, seconds):
     rate = _kernels.probe_fma(steps, level) / _best(lambda: _kernels.probe_fma(steps, level), seconds / 5)
     sizes = (caches[0] // 2, caches[1] // 2, min(8 * caches[1], caches[2] // 2), min(2 * caches[2], 256 << 20))
     bandwidth = []
-    # One for all: small ones would lie in scattered small pages. From a line's beginning on: NumPy's own begins 16 bytes
-    # behind one, so that every load of 64 bytes would take two lines.
+    # One for all: small ones would lie in scattered small pages. It begins on a cache line: NumPy's own begins 16 bytes
+    # behind one, so that every load of 64 bytes would take two.
     block = np.ones(max(*sizes, _HUGE) // 4 + 16, np.float32)
     block = block[-block.ctypes.data % 64 // 4:]
     for size in sizes:

@@ -47,8 +47,9 @@ def nm(W, n=2, m=4, *, bias=None, act=None, isa=None):
     NaN in ``X`` they give NaN), absent weights are not. For N > 1 columns an output is summed from the bias on in
     ascending column order with one fp32 accumulator: the bytes of :func:`csr` with the same stored weights. For one
     column there are as many partial sums as vector lanes (16 for AVX-512, 8 for AVX2, else 4), which are added by
-    halves, and the bias last; where `m` divides 4 the plan holds a second packing of its weights for this. With k stored weights in the row and ``u = 2^-24`` both keep
-    ``|y - exact| <= 2 (k + 2) u (|b| + sum |w x|)``, and neither depends on `threads`.
+    halves, and the bias last; where `m` divides 4 the plan holds a second packing of its weights for this. With k
+    stored weights in the row and ``u = 2^-24`` both keep ``|y - exact| <= 2 (k + 2) u (|b| + sum |w x|)``, and neither
+    depends on `threads`.
 
     Examples
     --------
