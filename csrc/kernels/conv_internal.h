@@ -20,6 +20,15 @@ typedef struct conv_entry {
     float value;
 } conv_entry;
 
+/* Rows of a padded channel, width unstrided: to[r*pitch + t] = x[(first + r*step)*width + t - left]
+ * for r < rows and t < pitch, zeros outside the image; left + width <= pitch. */
+typedef struct conv_pad {
+    const float *x; /* [height][width] */
+    int64_t height, first, step;
+    size_t width, left, rows, pitch;
+    float *to;
+} conv_pad;
+
 /* Some output channels at one tile of flat positions, for one block of input channels. */
 typedef struct conv_run {
     const uint32_t *counts; /* [n_rows] entries of each row; they follow one another */
@@ -80,6 +89,7 @@ typedef struct dns_conv_ops {
     dns_isa isa;
     size_t lanes;
     size_t tile_vectors; /* most vectors of a tile */
+    void (*pad)(const conv_pad *pad);
     void (*run)(const conv_run *run);
     void (*direct)(const conv_direct_run *run);
     void (*depthwise)(const conv_dw_run *run);

@@ -42,6 +42,33 @@ enum {
 };
 #define TILE (NV * VS_LANES)
 
+/* to[t] = from[t] for t < n; zeros if from is NULL. */
+static inline void
+take(const float *from, size_t n, float *to)
+{
+    for (size_t t = 0; t < n; t += VS_LANES) {
+        const size_t left = n - t < VS_LANES ? n - t : VS_LANES;
+        vs_store_part(to + t, from == NULL ? vs_set(0.0F) : vs_load_part(from + t, left), left);
+    }
+}
+
+static void
+pad(const conv_pad *p)
+{
+    const conv_pad c = *p;
+    const size_t right = c.left + c.width;
+    int64_t row = c.first;
+    for (float *to = c.to; to < c.to + c.rows * c.pitch; to += c.pitch, row += c.step) {
+        if (row < 0 || row >= c.height) {
+            take(NULL, c.pitch, to);
+            continue;
+        }
+        take(NULL, c.left, to);
+        take(c.x + (size_t)row * c.width, c.width, to + c.left);
+        take(NULL, c.pitch - right, to + right);
+    }
+}
+
 /* Writes a finished tile row: activation, and the positions between rows left out. */
 static void
 put(const conv_run *r, const float *sums, float *y)
@@ -434,6 +461,7 @@ const dns_conv_ops DNS_ISA_FN(dns_conv_ops) = {
     .isa = DNS_ISA_VALUE,
     .lanes = VS_LANES,
     .tile_vectors = NV,
+    .pad = pad,
     .run = run,
     .direct = direct,
     .depthwise = depthwise,

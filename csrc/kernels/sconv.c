@@ -21,7 +21,7 @@
 
 enum {
     CHUNK = 32,            /* output channels that share a block of the padded image */
-    BLOCK_NNZ = 32,        /* weights per output channel and block, about */
+    BLOCK_NNZ = 16,        /* weights per output channel and block, about */
     BLOCK_MIN = 8,         /* input channels */
     BLOCK_BYTES = 40960,   /* of the image that a tile reads in one block */
     PADDED_MAX = 1 << 30,  /* elements, so that byte offsets fit 32 bits */
@@ -138,6 +138,32 @@ is_used(int32_t a, int32_t kernel, int32_t dilation, int32_t stride)
     return false;
 }
 
+/* Phase (a, b) of a channel's padding; element (u, v) of the channel is x[(u*W + v) * pixel]. */
+static void
+pad_phase(const sparse_conv *plan, const float *x, ptrdiff_t pixel, int32_t a, int32_t b, float *to)
+{
+    const dns_window *g = &plan->head.conv.window;
+    if (pixel == 1 && g->stride_w == 1) {
+        const conv_pad rows = {.x = x,
+                               .height = g->in_h,
+                               .first = (int64_t)a - g->pad_h,
+                               .step = g->stride_h,
+                               .width = (size_t)g->in_w,
+                               .left = (size_t)g->pad_w,
+                               .rows = plan->phase_rows,
+                               .pitch = plan->pitch,
+                               .to = to};
+        plan->ops->pad(&rows);
+        return;
+    }
+    for (size_t r = 0; r < plan->phase_rows; r++, to += plan->pitch) {
+        const int64_t row = (int64_t)r * g->stride_h + a - g->pad_h;
+        const bool inside = row >= 0 && row < g->in_h;
+        dns_conv_take(inside ? x + row * g->in_w * pixel : NULL, g->in_w, pixel,
+                      (int64_t)b - g->pad_w, g->stride_w, plan->pitch, to);
+    }
+}
+
 /* Pads one channel of an image into its phases. */
 static void
 pad_channel(const sparse_conv *plan, const float *image, size_t channel, float *to)
@@ -149,19 +175,12 @@ pad_channel(const sparse_conv *plan, const float *image, size_t channel, float *
     const float *x = image + (last ? channel : channel * (size_t)g->in_h * (size_t)g->in_w);
     for (int32_t a = 0; a < g->stride_h; a++) {
         for (int32_t b = 0; b < g->stride_w; b++, to += plan->plane) {
-            if (!is_used(a, g->kernel_h, g->dilation_h, g->stride_h) ||
-                !is_used(b, g->kernel_w, g->dilation_w, g->stride_w)) {
-                continue;
+            if (is_used(a, g->kernel_h, g->dilation_h, g->stride_h) &&
+                is_used(b, g->kernel_w, g->dilation_w, g->stride_w)) {
+                const size_t end = plan->phase_rows * plan->pitch;
+                pad_phase(plan, x, pixel, a, b, to);
+                memset(to + end, 0, (plan->plane - end) * sizeof *to);
             }
-            for (size_t r = 0; r < plan->phase_rows; r++) {
-                const int64_t row = (int64_t)r * g->stride_h + a - g->pad_h;
-                const bool inside = row >= 0 && row < g->in_h;
-                dns_conv_take(inside ? x + row * g->in_w * pixel : NULL, g->in_w, pixel,
-                              (int64_t)b - g->pad_w, g->stride_w, plan->pitch,
-                              to + r * plan->pitch);
-            }
-            const size_t end = plan->phase_rows * plan->pitch;
-            memset(to + end, 0, (plan->plane - end) * sizeof *to);
         }
     }
 }
