@@ -120,6 +120,14 @@ def test_one_pixel_kernels_are_matrix_products(layout):
     plan = kernels.conv2d(w, shape_for(layout, x), layout=layout, format="im2col")
     want = np.einsum("oc,nchw->nohw", w[:, :, 0, 0].astype(float), x)
     np.testing.assert_allclose(apply(plan, x), want, rtol=1e-5, atol=1e-5)
+    w[np.abs(w) < 0.5] = 0
+    bias, act = normal(3, 12), (-1, 1)
+    sparse = kernels.conv2d(w, shape_for(layout, x), layout=layout, format="csr", bias=bias, act=act)
+    product = kernels.csr(w[:, :, 0, 0], bias=bias, act=act)
+    assert sparse.nnz == product.nnz < w.size
+    np.testing.assert_array_equal(sparse.to_dense().reshape(w.shape), w)
+    want = [(product @ image.reshape(7, 90)).reshape(12, 9, 10) for image in x]
+    np.testing.assert_array_equal(apply(sparse, x), want)
 
 
 def test_depthwise_is_csr_with_one_channel_per_group():

@@ -101,6 +101,14 @@ dns_conv_take(const float *x, int64_t width, ptrdiff_t pixel, int64_t first, int
     }
 }
 
+bool
+dns_conv_is_matrix(const dns_conv *conv)
+{
+    const dns_window *g = &conv->window;
+    return g->kernel_h == 1 && g->kernel_w == 1 && g->stride_h == 1 && g->stride_w == 1 &&
+           g->pad_h == 0 && g->pad_w == 0;
+}
+
 /* ---- dense plans ----------------------------------------------------------------------------- */
 
 typedef struct dense_conv {
@@ -395,8 +403,7 @@ dense_create(const dns_conv *conv, const float *w, const float *bias, dns_act ac
     plan->tile = (pixels + plan->tiles - 1) / plan->tiles;
     plan->tile = (plan->tile + TILE_STEP - 1) / TILE_STEP * TILE_STEP;
     plan->tiles = (pixels + plan->tile - 1) / plan->tile;
-    plan->direct =
-        taps == 1 && g->stride_h == 1 && g->stride_w == 1 && g->pad_h == 0 && g->pad_w == 0;
+    plan->direct = dns_conv_is_matrix(conv);
     base->isa = dns_conv_ops_select(isa)->isa;
     base->bytes += base->nnz * sizeof *plan->w;
     dense_copy(plan, w, plan->w, true);
@@ -415,6 +422,9 @@ dns_conv_plan_create(const dns_conv *conv, dns_conv_format format, const float *
     DNS_TRY(dns_conv_check(&checked, err));
     if (format == DNS_CONV_IM2COL) {
         return dense_create(&checked, w, bias, act, blas, isa, alloc, out, err);
+    }
+    if (format == DNS_CONV_CSR && checked.groups == 1 && dns_conv_is_matrix(&checked)) {
+        return dns_conv_product_create(&checked, w, bias, act, isa, alloc, out, err);
     }
     return dns_conv_sparse_create(&checked, format, w, bias, act, isa, alloc, out, err);
 }

@@ -103,7 +103,16 @@ const dns_conv_ops *dns_conv_ops_select(dns_isa isa);
 void dns_conv_take(const float *x, int64_t width, ptrdiff_t pixel, int64_t first, int64_t step,
                    size_t n, float *to);
 
-/* Makes a plan of any format but im2col; arguments as dns_conv_plan_create. */
+/* Whether the image is the matrix that the weights multiply: one pixel per kernel, as it lies. */
+bool dns_conv_is_matrix(const dns_conv *conv);
+
+/* Makes a sparse plan of such a convolution in one group; arguments as dns_conv_plan_create. */
+DNS_NODISCARD dns_status dns_conv_product_create(const dns_conv *conv, const float *w,
+                                                 const float *bias, dns_act act, dns_isa isa,
+                                                 const dns_alloc *alloc, dns_plan **out,
+                                                 dns_error *err);
+
+/* Makes any other plan but that of im2col; arguments as dns_conv_plan_create. */
 DNS_NODISCARD dns_status dns_conv_sparse_create(const dns_conv *conv, dns_conv_format format,
                                                 const float *w, const float *bias, dns_act act,
                                                 dns_isa isa, const dns_alloc *alloc, dns_plan **out,

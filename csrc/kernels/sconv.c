@@ -6,6 +6,7 @@
  * Without strides there is one phase. All channels of an image are padded first, then every tile of
  * flat positions is computed for CHUNK output channels at a time, by blocks of input channels that
  * fit the first cache. The stream of weights is ordered by chunk, block, output channel, (c, i, j).
+ * Where the image is a matrix as it lies, conv_product.c takes the place of all this.
  *
  * Direct: all weights, in panels of some output channels. A stripe of flat positions takes
  * DIRECT_ROWS output channels at a time, whose sums stay in the second cache over the blocks of

@@ -229,6 +229,10 @@ test_shapes(void)
         {1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1.0},      /* one multiplication */
         {5, 7, 1, 6, 9, 1, 1, 1, 0, 1, 0.5},      /* 1x1 */
         {5, 7, 1, 6, 9, 1, 1, 2, 0, 1, 0.5},      /* 1x1 with strides */
+        {5, 7, 1, 1, 1, 1, 1, 1, 0, 1, 0.5},      /* 1x1 of one pixel */
+        {130, 70, 1, 9, 15, 1, 1, 1, 0, 1, 0.3},  /* 1x1, several panels, threads */
+        {6, 4, 2, 6, 9, 1, 1, 1, 0, 1, 0.5},      /* 1x1 in groups */
+        {6, 4, 1, 5, 5, 1, 1, 1, 0, 1, 0.0},      /* 1x1, all weights absent */
         {8, 6, 2, 11, 13, 3, 3, 2, 1, 1, 0.5},    /* groups and strides */
         {4, 6, 1, 12, 17, 5, 3, 3, 2, 2, 0.5},    /* dilation */
         {3, 2, 1, 4, 4, 2, 2, 1, 3, 1, 1.0},      /* more padding than kernel */
@@ -440,15 +444,20 @@ conv_life(const dns_alloc *alloc, void *ctx)
 static void
 test_oom_conv(void)
 {
-    static const shape s = {4, 4, 4, 6, 7, 3, 3, 1, 1, 1, 0.5};
+    static const shape shapes[] = {{4, 4, 4, 6, 7, 3, 3, 1, 1, 1, 0.5},
+                                   {4, 9, 1, 6, 7, 1, 1, 1, 0, 1, 0.5}};
     float w[4 * 9];
     for (size_t i = 0; i < 36; i++) {
         w[i] = 1.0F;
     }
-    for (int f = DNS_CONV_IM2COL; f <= DNS_CONV_DIRECT; f++) {
-        for (int layout = DNS_NCHW; layout <= DNS_NHWC; layout++) {
-            life l = {conv_new(s, (dns_conv_layout)layout), (dns_conv_format)f, w};
-            CHECK(tap_oom_sweep(conv_life, &l) >= 3);
+    for (size_t s = 0; s < 2; s++) {
+        for (int f = DNS_CONV_IM2COL; f <= DNS_CONV_DIRECT; f++) {
+            for (int layout = DNS_NCHW; layout <= DNS_NHWC; layout++) {
+                if (f != DNS_CONV_DEPTHWISE || shapes[s].groups == 4) {
+                    life l = {conv_new(shapes[s], (dns_conv_layout)layout), (dns_conv_format)f, w};
+                    CHECK(tap_oom_sweep(conv_life, &l) >= 3);
+                }
+            }
         }
     }
 }

@@ -177,7 +177,8 @@ def conv2d(w, x_shape, *, stride=1, padding=0, dilation=1, groups=1, format="aut
         Divides C and O.
     format : {"auto", "dense", "csr", "depthwise", "direct", "im2col"}
         ``"direct"``: all weights, directly on the padded image. ``"im2col"``: all weights, an unfolded image and
-        OpenBLAS. ``"csr"``: non-zero weights only, directly on the padded image. ``"depthwise"``: one channel per
+        OpenBLAS. ``"csr"``: non-zero weights only, directly on the padded image, or on the image itself as the
+        product of :func:`csr` for 1 x 1 kernels without stride, padding or groups. ``"depthwise"``: one channel per
         group. ``"dense"``: im2col for channels last, 1 x 1 kernels without stride or padding and results of less than
         25 pixels, else direct. ``"auto"``: depthwise where ``groups == C > 1``, else csr when at most half of the
         weights are non-zero, else dense. Weights and shape decide, no clock.

@@ -32,7 +32,8 @@ typedef enum dns_conv_layout {
 
 typedef enum dns_conv_format {
     DNS_CONV_IM2COL = 0,    /* im2col and a matrix product */
-    DNS_CONV_CSR = 1,       /* non-zero weights only, directly on the padded image */
+    DNS_CONV_CSR = 1,       /* non-zero weights only, directly on the padded image; a 1x1 kernel at
+                               unit strides, unpadded, in one group: csr.h's product */
     DNS_CONV_DEPTHWISE = 2, /* one input channel per group */
     DNS_CONV_DIRECT = 3     /* all weights, directly on the padded image */
 } dns_conv_format;
