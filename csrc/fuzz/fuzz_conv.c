@@ -150,7 +150,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require(checked.window.out_h >= 1 && checked.window.out_w >= 1);
         FUZZ_FOR_EACH_LEVEL(isa, DNS_ISA_AVX512)
         {
-            for (int f = DNS_CONV_DENSE; f <= DNS_CONV_DEPTHWISE; f++) {
+            for (int f = DNS_CONV_IM2COL; f <= DNS_CONV_DIRECT; f++) {
                 if (checked.outputs * weights_of(&checked) <= MAX_WEIGHTS) {
                     solve(p, &checked, (dns_conv_format)f, isa);
                 }
