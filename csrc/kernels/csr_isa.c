@@ -7,8 +7,9 @@
  * whose lines would share a few cache sets.
  *
  * A tile is two rows times NT = 4 vectors: eight accumulators hide the latency of the multiply-add
- * (four cycles, two per cycle). Per weight it takes one broadcast and four loads, so with two loads
- * a cycle the bound is 0.8 of the arithmetic peak. The two rows' weights alternate in one stream of
+ * (four cycles, two per cycle). Per weight it takes one broadcast and four loads, so two loads a
+ * cycle would allow 0.8 of the arithmetic peak; cores that do not load and multiply at both full
+ * rates at once stay near half of it. The two rows' weights alternate in one stream of
  * {byte offset, value}; rows are sorted by their number of weights in the block, so that two
  * neighbours end together and the part that runs with four accumulators is short. Streams that come
  * from beyond the second cache are prefetched: the processor's own prefetcher stops at every page.

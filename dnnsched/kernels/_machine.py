@@ -19,7 +19,7 @@ _TYPICAL_CACHES = (32 << 10, 1 << 20, 32 << 20)
 # Server cores of 2017 to 2023 at 2.5 GHz: fp32 flop per cycle, and GB/s of one core from each level.
 _TYPICAL_FLOPS = {"generic": 8, "avx2": 32, "avx512": 64, "avx512vnni": 64, "amx": 64}
 _TYPICAL_HZ = 2.5e9
-_TYPICAL_BANDWIDTH = (200e9, 80e9, 20e9, 12e9)
+_TYPICAL_BANDWIDTH = (280e9, 120e9, 20e9, 12e9)
 
 
 @dataclass(frozen=True)
