@@ -104,7 +104,7 @@ def test_conv_is_im2col_and_gemm_is_spmm():
 @pytest.mark.parametrize("isa", runnable_isa_levels())
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 def test_direct_is_csr_with_all_weights(layout, isa):
-    """To the last bit, around the panels of output channels, the blocks of input channels and the stripes."""
+    """To the last bit, around the panels of output channels, the blocks of input channels and the tiles."""
     for c, o, size, kernel, stride, groups in ((70, 53, (9, 11), 3, 1, 1), (6, 98, (60, 61), 3, 1, 2),
                                                (34, 4, (13, 8), 5, 2, 2), (300, 7, (5, 40), 1, 2, 1)):
         w, x = normal(1, o, c // groups, kernel, kernel), normal(2, 2, c, *size)

@@ -46,8 +46,8 @@ typedef struct conv_run {
     ptrdiff_t y_row, y_pixel; /* elements between output channels and between pixels */
 } conv_run;
 
-/* Direct convolution: some output channels at a stripe of flat positions, for the taps of one block
- * of input channels. In `at`, counts and entries are not used, and sums has a stripe's pitch. */
+/* Direct convolution: some output channels at a tile of flat positions, for the taps of one block
+ * of input channels. In `at`, counts and entries are not used, and sums has the tile's pitch. */
 typedef struct conv_direct_run {
     conv_run at;
     const uint32_t *offsets; /* [n_taps] bytes from at.x */

@@ -159,7 +159,7 @@ run(const conv_run *r)
 
 /* ---- direct ---------------------------------------------------------------------------------- */
 
-/* Adds the taps of a block to mr output channels at nv vectors from position t of the stripe on. */
+/* Adds the taps of a block to mr output channels at nv vectors from position t of the tile on. */
 static inline __attribute__((always_inline)) void
 direct_tile(const conv_direct_run *d, size_t i, const float *w, size_t t, size_t mr, size_t nv)
 {
@@ -194,7 +194,7 @@ direct_tile(const conv_direct_run *d, size_t i, const float *w, size_t t, size_t
     }
 }
 
-/* A panel of mr output channels from i on, at all positions of the stripe. */
+/* A panel of mr output channels from i on, at all positions of the tile. */
 static inline __attribute__((always_inline)) void
 direct_panel(const conv_direct_run *d, size_t i, const float *w, size_t mr)
 {

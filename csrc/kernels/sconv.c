@@ -8,7 +8,7 @@
  * fit the first cache. The stream of weights is ordered by chunk, block, output channel, (c, i, j).
  * Where the image is a matrix as it lies, conv_product.c takes the place of all this.
  *
- * Direct: all weights, in panels of some output channels. A stripe of flat positions takes
+ * Direct: all weights, in panels of some output channels. A tile of many flat positions takes
  * DIRECT_ROWS output channels at a time, whose sums stay in the second cache over the blocks of
  * input channels.
  *
@@ -26,9 +26,9 @@ enum {
     BLOCK_MIN = 8,         /* input channels */
     BLOCK_BYTES = 40960,   /* of the image that a tile reads in one block */
     PADDED_MAX = 1 << 30,  /* elements, so that byte offsets fit 32 bits */
-    DIRECT_ROWS = 48,      /* output channels of a stripe: a multiple of CONV_PANEL */
+    DIRECT_ROWS = 48,      /* output channels of a chunk: a multiple of CONV_PANEL */
     DIRECT_TAPS = 288,     /* weights per output channel and block, about */
-    DIRECT_SUMS = 1 << 16, /* floats of a stripe's sums, about */
+    DIRECT_SUMS = 1 << 16, /* floats of the sums of a chunk and tile, about */
     SLACK = 16 * 16        /* floats behind the image that the last tile may read */
 };
 
@@ -41,7 +41,7 @@ typedef struct sparse_conv {
     size_t vectors, tiles;  /* of an image's flat positions */
     size_t block, n_blocks; /* input channels of a group */
     size_t chunks;          /* of a group's output channels */
-    size_t stripes;         /* of an image's flat positions, direct only */
+    size_t chunk_rows;      /* output channels of a chunk */
     uint32_t *offsets;      /* [cols] of taps, direct only */
     float *panels;          /* [O][cols] in panels, direct only */
     uint32_t *counts;       /* [n_blocks][O] */
@@ -188,33 +188,48 @@ pad_channel(const sparse_conv *plan, const float *image, size_t channel, float *
 
 /* ---- execution ------------------------------------------------------------------------------- */
 
-/* Tile t of the output channels of one chunk; `padded` is the padding of the group's channels. */
-static void
-compute(const sparse_conv *plan, const float *padded, float *y, size_t t, size_t chunk, float *sums)
+/* Tile t of the output channels of one chunk, from row on: place and ends of the sums. */
+static conv_run
+run_of(const sparse_conv *plan, const float *padded, float *y, size_t t, size_t row, float *sums)
 {
     const dns_plan *base = &plan->head.base;
     const dns_conv *conv = &plan->head.conv;
     const size_t m = base->rows / conv->groups;
-    const size_t row = chunk / plan->chunks * m + chunk % plan->chunks * CHUNK;
-    const size_t left = m - chunk % plan->chunks * CHUNK;
+    const size_t left = m - row % m;
     const size_t first = dns_part(plan->vectors, plan->tiles, t);
     const bool last = conv->layout == DNS_NHWC;
     const size_t pixels = (size_t)conv->window.out_h * (size_t)conv->window.out_w;
-    conv_run run = {.n_rows = left < CHUNK ? left : CHUNK,
-                    .x = padded + first * plan->ops->lanes,
-                    .sums = sums,
-                    .bias = base->bias + row,
-                    .act = base->act,
-                    .vectors = dns_part(plan->vectors, plan->tiles, t + 1) - first,
-                    .first = first * plan->ops->lanes,
-                    .width_flat = plan->pitch,
-                    .out_h = (size_t)conv->window.out_h,
-                    .out_w = (size_t)conv->window.out_w,
-                    .y = y + row * (last ? 1 : pixels),
-                    .y_row = last ? 1 : (ptrdiff_t)pixels,
-                    .y_pixel = last ? (ptrdiff_t)conv->outputs : 1};
+    return (conv_run){.n_rows = left < plan->chunk_rows ? left : plan->chunk_rows,
+                      .x = padded + first * plan->ops->lanes,
+                      .sums = sums,
+                      .bias = base->bias + row,
+                      .act = base->act,
+                      .vectors = dns_part(plan->vectors, plan->tiles, t + 1) - first,
+                      .first = first * plan->ops->lanes,
+                      .width_flat = plan->pitch,
+                      .out_h = (size_t)conv->window.out_h,
+                      .out_w = (size_t)conv->window.out_w,
+                      .y = y + row * (last ? 1 : pixels),
+                      .y_row = last ? 1 : (ptrdiff_t)pixels,
+                      .y_pixel = last ? (ptrdiff_t)conv->outputs : 1};
+}
+
+/* Output channel at which a chunk begins. */
+static size_t
+row_of(const sparse_conv *plan, size_t chunk)
+{
+    const size_t m = plan->head.base.rows / plan->head.conv.groups;
+    return chunk / plan->chunks * m + chunk % plan->chunks * plan->chunk_rows;
+}
+
+/* Tile t of the output channels of one chunk; `padded` is the padding of the group's channels. */
+static void
+compute(const sparse_conv *plan, const float *padded, float *y, size_t t, size_t chunk, float *sums)
+{
+    const size_t row = row_of(plan, chunk);
+    conv_run run = run_of(plan, padded, y, t, row, sums);
     for (size_t b = 0; b < plan->n_blocks; b++) {
-        run.counts = plan->counts + b * base->rows + row;
+        run.counts = plan->counts + b * plan->head.base.rows + row;
         run.entries = plan->entries + plan->starts[chunk * plan->n_blocks + b];
         run.last = b + 1 == plan->n_blocks;
         plan->ops->run(&run);
@@ -222,11 +237,31 @@ compute(const sparse_conv *plan, const float *padded, float *y, size_t t, size_t
     }
 }
 
+/* The same with all weights. */
+static void
+compute_direct(const sparse_conv *plan, const float *padded, float *y, size_t t, size_t chunk,
+               float *sums)
+{
+    const size_t cols = plan->head.base.cols;
+    const size_t row = row_of(plan, chunk);
+    const size_t step = plan->block * taps_of(&plan->head.conv);
+    conv_direct_run run = {.at = run_of(plan, padded, y, t, row, sums),
+                           .w = plan->panels + row * cols};
+    for (size_t k = 0; k < cols; k += step) {
+        run.offsets = plan->offsets + k;
+        run.n_taps = cols - k < step ? cols - k : step;
+        run.at.last = k + step >= cols;
+        plan->ops->direct(&run);
+        run.w += run.at.n_rows * run.n_taps;
+        run.at.bias = NULL;
+    }
+}
+
 static size_t
 sums_floats(const sparse_conv *plan)
 {
     if (plan->direct) {
-        return DIRECT_ROWS * ((plan->vectors + plan->stripes - 1) / plan->stripes) *
+        return plan->chunk_rows * ((plan->vectors + plan->tiles - 1) / plan->tiles) *
                plan->ops->lanes;
     }
     return CHUNK * plan->ops->tile_vectors * plan->ops->lanes;
@@ -258,69 +293,12 @@ tile_part(void *ctx, size_t part)
     float *sums = (float *)j->call->ws + padded_floats(plan, conv->channels) +
                   part % j->threads * sums_floats(plan);
     for (size_t p = dns_part(plan->tiles * chunks, j->parts, part); p < stop; p++) {
-        const size_t chunk = p % chunks;
+        /* All weights are more than an image: then a chunk passes all tiles before the next. */
+        const size_t chunk = plan->direct ? p / plan->tiles : p % chunks;
+        const size_t t = plan->direct ? p % plan->tiles : p / chunks;
         const size_t group = chunk / plan->chunks;
-        compute(plan, padded + group * depth_of(conv) * plan->phases * plan->plane, y, p / chunks,
-                chunk, sums);
-    }
-}
-
-/* Stripe s of the output channels of one chunk. */
-static void
-direct_stripe(const sparse_conv *plan, const float *padded, float *y, size_t s, size_t chunk,
-              float *sums)
-{
-    const dns_plan *base = &plan->head.base;
-    const dns_conv *conv = &plan->head.conv;
-    const size_t lanes = plan->ops->lanes;
-    const size_t m = base->rows / conv->groups;
-    const size_t row = chunk / plan->chunks * m + chunk % plan->chunks * DIRECT_ROWS;
-    const size_t left = m - chunk % plan->chunks * DIRECT_ROWS;
-    const size_t first = dns_part(plan->vectors, plan->stripes, s);
-    const bool last = conv->layout == DNS_NHWC;
-    const size_t pixels = (size_t)conv->window.out_h * (size_t)conv->window.out_w;
-    const size_t step = plan->block * taps_of(conv);
-    conv_direct_run run = {.at = {.n_rows = left < DIRECT_ROWS ? left : DIRECT_ROWS,
-                                  .x = padded + first * lanes,
-                                  .sums = sums,
-                                  .bias = base->bias + row,
-                                  .act = base->act,
-                                  .vectors = dns_part(plan->vectors, plan->stripes, s + 1) - first,
-                                  .first = first * lanes,
-                                  .width_flat = plan->pitch,
-                                  .out_h = (size_t)conv->window.out_h,
-                                  .out_w = (size_t)conv->window.out_w,
-                                  .y = y + row * (last ? 1 : pixels),
-                                  .y_row = last ? 1 : (ptrdiff_t)pixels,
-                                  .y_pixel = last ? (ptrdiff_t)conv->outputs : 1},
-                           .w = plan->panels + row * base->cols};
-    for (size_t k = 0; k < base->cols; k += step) {
-        run.offsets = plan->offsets + k;
-        run.n_taps = base->cols - k < step ? base->cols - k : step;
-        run.at.last = k + step >= base->cols;
-        plan->ops->direct(&run);
-        run.w += run.at.n_rows * run.n_taps;
-        run.at.bias = NULL;
-    }
-}
-
-static void
-stripe_part(void *ctx, size_t part)
-{
-    const job *j = ctx;
-    const sparse_conv *plan = j->plan;
-    const dns_conv *conv = &plan->head.conv;
-    const size_t all = plan->stripes * plan->chunks * conv->groups;
-    const size_t stop = dns_part(all, j->parts, part + 1);
-    const float *padded = j->call->ws;
-    float *y = j->call->y + (ptrdiff_t)j->image * j->call->ldy;
-    float *sums = (float *)j->call->ws + padded_floats(plan, conv->channels) +
-                  part % j->threads * sums_floats(plan);
-    for (size_t p = dns_part(all, j->parts, part); p < stop; p++) {
-        const size_t chunk = p / plan->stripes;
-        const size_t group = chunk / plan->chunks;
-        direct_stripe(plan, padded + group * depth_of(conv) * plan->phases * plan->plane, y,
-                      p % plan->stripes, chunk, sums);
+        const float *x = padded + group * depth_of(conv) * plan->phases * plan->plane;
+        (plan->direct ? compute_direct : compute)(plan, x, y, t, chunk, sums);
     }
 }
 
@@ -342,8 +320,7 @@ sparse_run(const dns_plan *base, const dns_call *call)
     for (size_t image = 0; image < call->n; image++) {
         job j = {plan, call, image, threads, threads};
         dns_threads_run(threads > 1 ? call->threads : NULL, threads, pad_part, &j);
-        dns_threads_run(threads > 1 ? call->threads : NULL, threads,
-                        plan->direct ? stripe_part : tile_part, &j);
+        dns_threads_run(threads > 1 ? call->threads : NULL, threads, tile_part, &j);
     }
 }
 
@@ -472,7 +449,7 @@ sparse_work(const dns_plan *base, size_t n, const dns_machine *machine, dns_work
         const double block = 4.0 * (double)(plan->block * plan->phases * plan->plane);
         const double weights = 4.0 * (double)base->nnz;
         dns_work_add(work, machine, block, weights * flat / CONV_PANEL * images);
-        dns_work_add(work, machine, weights, weights * (double)plan->stripes * images);
+        dns_work_add(work, machine, weights, weights * (double)plan->tiles * images);
         dns_work_add(work, machine, image, image * (double)plan->chunks * images);
         return;
     }
@@ -642,7 +619,8 @@ fill_direct(sparse_conv *plan, const float *w)
     plan->block = taps < DIRECT_TAPS ? DIRECT_TAPS / taps : 1;
     plan->block = plan->block < depth ? plan->block : depth;
     plan->chunks = (base->rows / plan->head.conv.groups + DIRECT_ROWS - 1) / DIRECT_ROWS;
-    plan->stripes = (plan->vectors + sums - 1) / sums;
+    plan->chunk_rows = DIRECT_ROWS;
+    plan->tiles = (plan->vectors + sums - 1) / sums;
     plan->panels = dns_mem_new(&base->alloc, base->nnz, sizeof *plan->panels);
     plan->offsets = dns_mem_new(&base->alloc, base->cols, sizeof *plan->offsets);
     if (plan->panels == NULL || plan->offsets == NULL) {
@@ -676,6 +654,7 @@ fill(sparse_conv *plan, const float *w)
     plan->block = block_channels(plan);
     plan->n_blocks = (depth_of(conv) + plan->block - 1) / plan->block;
     plan->chunks = (base->rows / conv->groups + CHUNK - 1) / CHUNK;
+    plan->chunk_rows = CHUNK;
     const size_t n_starts = conv->groups * plan->chunks * plan->n_blocks;
     plan->counts = dns_mem_new(&base->alloc, plan->n_blocks * base->rows, sizeof *plan->counts);
     plan->starts = dns_mem_new(&base->alloc, n_starts, sizeof *plan->starts);

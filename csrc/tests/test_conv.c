@@ -239,7 +239,7 @@ test_shapes(void)
         {3, 2, 1, 5, 5, 1, 1, 2, 4, 1, 1.0},      /* strides land in the padding */
         {40, 70, 1, 7, 7, 3, 3, 1, 1, 1, 0.0},    /* all weights absent */
         {150, 70, 1, 8, 14, 3, 3, 1, 1, 1, 0.1},  /* several blocks and chunks, threads */
-        {6, 80, 1, 57, 57, 3, 3, 1, 1, 1, 0.3},   /* several tiles and stripes, threads */
+        {6, 80, 1, 57, 57, 3, 3, 1, 1, 1, 0.3},   /* several tiles, threads */
         {6, 18, 6, 9, 20, 5, 5, 2, 2, 1, 1.0},    /* depthwise with a multiplier */
         {33, 33, 33, 40, 41, 5, 5, 1, 2, 1, 1.0}, /* depthwise, threads */
         {17, 17, 17, 3, 3, 3, 3, 1, 4, 3, 1.0},   /* depthwise, windows wholly outside */
