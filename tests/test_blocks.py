@@ -185,7 +185,8 @@ class TestNm:
         assert len({plan.nnz for plan in plans}) == 1
         assert len({(plan @ x).tobytes() for plan in plans}) == 1
         assert plans[2].nbytes < plans[0].nbytes
-        assert plans[2].nbytes < w.nbytes
+        streams = 9.25 * plans[2].nnz  # two packings
+        assert streams < plans[2].nbytes < 1.1 * streams
 
     @pytest.mark.parametrize("columns", [1, 40])
     def test_permuted_rows_permute_the_result(self, columns):

@@ -255,7 +255,7 @@ def test_nested_bits_and_groups(bits, group, codebook):
 def test_int8_scales_and_zeros(data, m):
     number = st.one_of(st.floats(0.0078125, 10, width=32), st.sampled_from([0.0, -1.0, np.nan, np.inf, 1e300, 1e-60]))
     scale = np.array([data.draw(number) for _ in range(m)])
-    zero = np.array([data.draw(st.one_of(st.integers(-128, 127), st.sampled_from([-129, 128, 2**31 - 1])))
+    zero = np.array([data.draw(st.one_of(st.integers(-128, 127), st.sampled_from([-129, 128, 2**31 - 1, 2**32])))
                      for _ in range(m)])
     with np.errstate(over="ignore"):
         single = scale.astype(np.float32)

@@ -255,9 +255,18 @@ taps_inside(int64_t at, int64_t in, int64_t kernel, int64_t dilation)
     return s;
 }
 
-/* n pixels from column v on, all with the taps ti, tj; `lanes` channels from c on. */
+/* Vector k of nc vectors of channels, the last one of `lanes`. */
+static inline __attribute__((always_inline)) vs
+dw_load(const float *from, size_t k, size_t nc, size_t lanes)
+{
+    return vs_load_part(from + k * VS_LANES, k + 1 < nc ? VS_LANES : lanes);
+}
+
+/* n pixels from column v on, all with the taps ti, tj, n * nc <= 8; nc vectors of channels from c
+ * on, the last one of `lanes` channels. */
 static inline __attribute__((always_inline)) void
-pixels(const conv_dw_run *r, size_t n, int64_t v, taps ti, taps tj, size_t c, size_t lanes)
+pixels(const conv_dw_run *r, size_t n, size_t nc, int64_t v, taps ti, taps tj, size_t c,
+       size_t lanes)
 {
     const dns_window *g = &r->conv->window;
     const ptrdiff_t depth = (ptrdiff_t)r->conv->channels;
@@ -265,37 +274,48 @@ pixels(const conv_dw_run *r, size_t n, int64_t v, taps ti, taps tj, size_t c, si
     const int64_t top = (int64_t)r->out_row * g->stride_h - g->pad_h;
     const int64_t left = v * g->stride_w - g->pad_w;
     vs acc[8];
-    for (size_t p = 0; p < n; p++) {
-        acc[p] = vs_load_part(r->bias + c, lanes);
+#pragma GCC unroll 8
+    for (size_t a = 0; a < n * nc; a++) {
+        acc[a] = dw_load(r->bias + c, a % nc, nc, lanes);
     }
     for (int64_t i = ti.begin; i < ti.stop; i++) {
         const int64_t row = (top + i * g->dilation_h) * g->in_w + left;
         for (int64_t j = tj.begin; j < tj.stop; j++) {
             const float *x = r->x + (row + j * g->dilation_w) * depth + (ptrdiff_t)c;
-            const vs w = vs_load_part(r->w + (i * g->kernel_w + j) * depth + (ptrdiff_t)c, lanes);
+            const float *taps_w = r->w + (i * g->kernel_w + j) * depth + (ptrdiff_t)c;
+            vs w[8];
 #pragma GCC unroll 8
-            for (size_t p = 0; p < n; p++) {
-                acc[p] = vs_fma(w, vs_load_part(x + (ptrdiff_t)p * step, lanes), acc[p]);
+            for (size_t k = 0; k < nc; k++) {
+                w[k] = dw_load(taps_w, k, nc, lanes);
+            }
+#pragma GCC unroll 8
+            for (size_t a = 0; a < n * nc; a++) {
+                const float *at = x + (ptrdiff_t)(a / nc) * step;
+                acc[a] = vs_fma(w[a % nc], dw_load(at, a % nc, nc, lanes), acc[a]);
             }
         }
     }
     const vs lo = vs_set(r->act.lo);
     const vs hi = vs_set(r->act.hi);
-    for (size_t p = 0; p < n; p++) {
-        float *y = r->y + (v + (int64_t)p) * depth + (ptrdiff_t)c;
-        vs_store_part(y, vs_clamp(acc[p], lo, hi), lanes);
+#pragma GCC unroll 8
+    for (size_t a = 0; a < n * nc; a++) {
+        const size_t k = a % nc;
+        float *y = r->y + (v + (int64_t)(a / nc)) * depth + (ptrdiff_t)(c + k * VS_LANES);
+        vs_store_part(y, vs_clamp(acc[a], lo, hi), k + 1 < nc ? VS_LANES : lanes);
     }
 }
 
+/* The same for all channels, nc vectors of them at a time. */
 static inline __attribute__((always_inline)) void
-all_channels(const conv_dw_run *r, size_t n, int64_t v, taps ti, taps tj)
+all_channels(const conv_dw_run *r, size_t n, size_t nc, int64_t v, taps ti, taps tj)
 {
+    const size_t channels = r->conv->channels;
     size_t c = 0;
-    for (; c + VS_LANES <= r->conv->channels; c += VS_LANES) {
-        pixels(r, n, v, ti, tj, c, VS_LANES);
+    for (; c + nc * VS_LANES <= channels; c += nc * VS_LANES) {
+        pixels(r, n, nc, v, ti, tj, c, VS_LANES);
     }
-    if (c < r->conv->channels) {
-        pixels(r, n, v, ti, tj, c, r->conv->channels - c);
+    for (; c < channels; c += VS_LANES) {
+        pixels(r, n, 1, v, ti, tj, c, channels - c < VS_LANES ? channels - c : VS_LANES);
     }
 }
 
@@ -315,15 +335,15 @@ depthwise(const conv_dw_run *r)
                             : (g->in_w - 1 - reach - left) / g->stride_w + 1;
         inner = inner > g->out_w - v ? g->out_w - v : inner;
         if (inner >= 8) {
-            all_channels(r, 8, v, ti, whole);
+            all_channels(r, 8, 1, v, ti, whole);
             v += 8;
         }
         else if (inner >= 4) {
-            all_channels(r, 4, v, ti, whole);
+            all_channels(r, 4, 2, v, ti, whole);
             v += 4;
         }
         else {
-            all_channels(r, 1, v, ti, taps_inside(left, g->in_w, g->kernel_w, g->dilation_w));
+            all_channels(r, 1, 4, v, ti, taps_inside(left, g->in_w, g->kernel_w, g->dilation_w));
             v++;
         }
     }

@@ -78,14 +78,14 @@ def _bytes(x, name):
     return x if rows_apart or x.flags.c_contiguous else np.ascontiguousarray(x)
 
 
-def _per_row(value, rows, dtype, name):
+def _per_row(value, rows, name, *, integers=False):
     """A number, or one per row, as an array (rows,)."""
     a = np.asarray(value)
-    if a.dtype.kind not in ("iu" if dtype == np.int32 else "iuf"):
-        raise TypeError(f"{name}: expected {'integers' if dtype == np.int32 else 'numbers'}, got dtype {a.dtype}")
+    if a.dtype.kind not in ("iu" if integers else "iuf"):
+        raise TypeError(f"{name}: expected {'integers' if integers else 'numbers'}, got dtype {a.dtype}")
     if a.shape not in ((), (1,), (rows,), (rows, 1)):
         raise ValueError(f"{name}: expected one number or shape ({rows},), got {a.shape}")
-    return np.ascontiguousarray(np.broadcast_to(a.reshape(-1), (rows,)).astype(dtype))
+    return np.broadcast_to(a.reshape(-1), (rows,))
 
 
 def int8(Wq, scale, zero=0, *, bias=None, act=None, isa=None):
@@ -142,8 +142,9 @@ def int8(Wq, scale, zero=0, *, bias=None, act=None, isa=None):
     if Wq.ndim != 2:
         raise ValueError(f"Wq: expected 2 dimensions (M, K), got shape {Wq.shape}")
     rows = Wq.shape[0]
-    scale = _per_row(scale, rows, np.float32, "scale")
-    zero = _per_row(zero, rows, np.int64 if np.asarray(zero).dtype.kind == "u" else np.int32, "zero")
+    with np.errstate(over="ignore"):  # what is no float32 becomes infinite, which is refused by row
+        scale = _per_row(scale, rows, "scale").astype(np.float32)
+    zero = _per_row(zero, rows, "zero", integers=True)
     if Wq.dtype == np.uint8:
         low, Wq = 0, (Wq ^ np.uint8(128)).view(np.int8)
     else:
@@ -151,7 +152,7 @@ def int8(Wq, scale, zero=0, *, bias=None, act=None, isa=None):
     if rows and not low <= zero.min() <= zero.max() <= low + 255:
         bad = zero[(zero < low) | (zero > low + 255)][0]
         raise ValueError(f"zero: expected integers in [{low}, {low + 255}], the range of Wq, got {bad}")
-    zero = (zero - (low + 128)).astype(np.int32)
+    zero = zero.astype(np.int32) - np.int32(low + 128)
     bias = _common.bias_of(bias, rows)
     lo, hi = _common.act_range(act)
     plan = _kernels.int8_plan(_bytes(Wq, "Wq"), scale, zero, bias, lo, hi, _common.level(isa))
