@@ -156,8 +156,8 @@ def autotune(W, n, formats=("dense", "csr", "bsr"), measure=False, *, bias=None,
     Notes
     -----
     The cost model is the :func:`~dnnsched.kernels.roofline` of ``plan.cost(n)`` over the fraction of it that the
-    format's kernel attained in the median on one machine (``benchmarks/fit_attained.py``): 0.6 dense, 0.9 CSR, 0.6 BSR;
-    0.5, 0.2 and 0.15 below eight vectors. Single layers lie up to a third off.
+    format's kernel attained in the median on one machine (``benchmarks/fit_attained.py``), for at least eight vectors
+    and for fewer. Single layers lie up to a third off, those of few vectors further.
     """
     check_int(n, "n", 1)
     check_int(threads, "threads", 1, 256)
